@@ -10,7 +10,7 @@ import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator, List
+from typing import Dict, Iterator, List, Optional, Tuple
 
 import debian
 from cache import Layout, sha256, write_whole
@@ -58,23 +58,16 @@ def wheel(layout: Layout, package: Package) -> Iterator[zipfile.ZipFile]:
         yield opened
 
 
-def licences(opened: zipfile.ZipFile) -> List[str]:
-    """The names of the licence texts in a wheel's metadata."""
-    wanted = ("license", "licence", "notice", "copying")
-    return [
-        name
-        for name in opened.namelist()
-        if ".dist-info/" in name and Path(name).name.lower().startswith(wanted)
-    ]
-
-
 def keep_licences(opened: zipfile.ZipFile, folder: Path) -> None:
-    """Puts the wheel's licence texts beside what was taken from it."""
-    for name in licences(opened):
-        write_whole(folder / Path(name).name, opened.read(name))
+    """Puts the licence texts of the wheel's metadata beside what was taken from it, at their own paths."""
+    wanted = ("license", "licence", "notice", "copying")
+    for name in opened.namelist():
+        metadata, _, path = name.partition(".dist-info/")
+        if "/" not in metadata and Path(path).name.lower().startswith(wanted) and not path.endswith("/"):
+            write_whole(folder / path, opened.read(name))
 
 
-def _downloaded(folder: Path, package: Package):
+def _downloaded(folder: Path, package: Package) -> Optional[Path]:
     files = folder.glob("*") if folder.is_dir() else ()
     return next((file for file in files if sha256(file) == package.sha256), None)
 
@@ -94,7 +87,7 @@ def _download(layout: Layout, folder: Path, package: Package) -> Path:
     return found
 
 
-def _pip(layout: Layout):
+def _pip(layout: Layout) -> Tuple[List[str], Dict[str, str]]:
     """pip's command and environment: the interpreter's own, else Debian's wheel of it run in place."""
     environment = dict(os.environ, PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_REQUIRE_VIRTUALENV="0")
     if importlib.util.find_spec("pip") is None:

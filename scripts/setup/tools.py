@@ -10,7 +10,7 @@ import tarfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Tuple
+from typing import Callable, Optional, Tuple
 
 import pypi
 from cache import Layout, replace_link, write_whole
@@ -113,7 +113,7 @@ def _built(layout: Layout, tool: Built) -> None:
     _publish(layout, tool.name, program)
 
 
-def _installed(tool: Built):
+def _installed(tool: Built) -> Optional[Path]:
     """The same version of the tool on the PATH, if it is there."""
     found = shutil.which(tool.name)
     if found is None:
