@@ -1,0 +1,22 @@
+//! The domain of Temper, pure: sweep specs and their expansion, content-addressed keys, catalog
+//! types, the job state machine, epsilon schedules, and the curves' statistics.
+//!
+//! Nothing here does I/O, reads a clock, or knows tokio, SQL, gRPC or libtorch.
+
+pub mod catalog;
+pub mod curve;
+mod digest;
+mod epsilon;
+mod error;
+pub mod expand;
+pub mod job;
+pub mod key;
+pub mod random;
+pub mod report;
+pub mod schedule;
+pub mod spec;
+pub mod validate;
+
+pub use digest::{Digest, DigestBuilder, ParseDigestError};
+pub use epsilon::{Epsilon, Fraction, ParseRatioError};
+pub use error::{ErrorKind, FieldViolation, Violations};

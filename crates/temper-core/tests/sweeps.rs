@@ -1,0 +1,234 @@
+//! Expansion, keys and validation of whole sweeps.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::collections::HashSet;
+
+use proptest::prelude::*;
+use temper_core::{
+    Epsilon, Violations,
+    catalog::{Catalog, PinnedDataset, PinnedModel},
+    expand::{Expansion, expand},
+    key,
+    schedule::Schedule,
+    spec::{
+        DataSettings, EvaluationSettings, Hyperparameters, JobSpec, Pgd, Precision, SweepSpec,
+        TrainingSettings, ValidationSettings,
+    },
+    validate,
+};
+
+fn eps(text: &str) -> Epsilon {
+    text.parse().unwrap()
+}
+
+fn sweep() -> SweepSpec {
+    SweepSpec {
+        models: vec!["mobilenetv2".into()],
+        datasets: vec!["fashion-mnist".into()],
+        schedules: vec![
+            Schedule::Standard,
+            Schedule::Fixed,
+            Schedule::two_hinge_default(),
+            Schedule::Linear,
+        ],
+        target_epsilons: vec![eps("4/255")],
+        seeds: vec![0, 1],
+        hyperparameters: vec![Hyperparameters::default()],
+        training: TrainingSettings {
+            epochs: 4,
+            attack: Pgd::with_steps(3),
+            micro_batch_size: 0,
+            precision: Precision::Fp32,
+            horizontal_flip: true,
+        },
+        data: DataSettings {
+            image_size: 64,
+            train_samples: 400,
+            validation_samples: 100,
+            split_seed: 0,
+        },
+        validation: ValidationSettings::default(),
+        evaluations: vec![EvaluationSettings {
+            attack: Pgd::with_steps(10),
+            grid_end: None,
+            grid_step: eps("1/255"),
+            samples: 200,
+            seed: 0,
+        }],
+    }
+}
+
+fn pinned(spec: &SweepSpec) -> (Vec<PinnedModel>, Vec<PinnedDataset>) {
+    let catalog = Catalog::built_in().unwrap();
+    let models = spec.models.iter().map(|name| catalog.model(name).unwrap()).collect();
+    let datasets = spec.datasets.iter().map(|name| catalog.dataset(name).unwrap()).collect();
+    (models, datasets)
+}
+
+fn expansion(spec: &SweepSpec) -> Expansion {
+    let (models, datasets) = pinned(spec);
+    expand(spec, &models, &datasets)
+}
+
+fn keys(expansion: &Expansion) -> HashSet<String> {
+    expansion.jobs.iter().map(|job| job.key.to_string()).collect()
+}
+
+#[test]
+fn every_cell_has_a_training_and_its_evaluations() {
+    let laid_out = expansion(&sweep());
+    assert_eq!(laid_out.cells.len(), 8);
+    assert_eq!(laid_out.jobs.len(), 16);
+    let of_cell = &laid_out.cells[3];
+    let evaluation = laid_out.jobs.iter().find(|job| job.key == of_cell.evaluations[0]).unwrap();
+    assert_eq!(evaluation.depends_on, Some(of_cell.train));
+}
+
+#[test]
+fn standard_trains_once_for_all_targets() {
+    let mut spec = sweep();
+    spec.target_epsilons.push(eps("8/255"));
+    let laid_out = expansion(&spec);
+    assert_eq!(laid_out.cells.len(), 16);
+    let trainings = |schedule: Schedule| {
+        let cells = laid_out.cells.iter().filter(|cell| cell.schedule == schedule);
+        cells.map(|cell| cell.train).collect::<HashSet<_>>().len()
+    };
+    assert_eq!(trainings(Schedule::Standard), 2);
+    assert_eq!(trainings(Schedule::Fixed), 4);
+    // Their curves reach different ends, so the evaluations differ.
+    assert_eq!(laid_out.jobs.len(), 14 + 16);
+}
+
+#[test]
+fn a_wider_grid_adds_evaluations_and_no_training() {
+    let before = keys(&expansion(&sweep()));
+    let mut wider = sweep();
+    wider.evaluations[0].grid_end = Some(eps("8/255"));
+    let added: Vec<_> = expansion(&wider)
+        .jobs
+        .into_iter()
+        .filter(|job| !before.contains(&job.key.to_string()))
+        .collect();
+    assert_eq!(added.len(), 8);
+    assert!(added.iter().all(|job| matches!(job.spec, JobSpec::Evaluate(_))));
+}
+
+#[test]
+fn every_setting_that_matters_changes_the_training_key() {
+    let base = keys(&expansion(&sweep()));
+    let changes: [fn(&mut SweepSpec); 14] = [
+        |spec| spec.seeds = vec![7, 8],
+        |spec| spec.models = vec!["efficientnet-lite0".into()],
+        |spec| spec.training.epochs = 5,
+        |spec| spec.training.attack.steps = 4,
+        |spec| spec.training.attack.relative_step_size = 0.5,
+        |spec| spec.training.attack.random_start = false,
+        |spec| spec.training.micro_batch_size = 16,
+        |spec| spec.training.horizontal_flip = false,
+        |spec| spec.hyperparameters[0].learning_rate = 1e-3,
+        |spec| spec.hyperparameters[0].batch_size = 32,
+        |spec| spec.data.image_size = 96,
+        |spec| spec.data.train_samples = 300,
+        |spec| spec.data.validation_samples = 50,
+        |spec| spec.data.split_seed = 1,
+    ];
+    for (i, change) in changes.iter().enumerate() {
+        let mut spec = sweep();
+        change(&mut spec);
+        let shared = keys(&expansion(&spec)).intersection(&base).count();
+        assert_eq!(shared, 0, "change {i} keeps {shared} keys");
+    }
+}
+
+#[test]
+fn names_do_not_change_a_key() {
+    let spec = sweep();
+    let (mut models, mut datasets) = pinned(&spec);
+    let before = keys(&expand(&spec, &models, &datasets));
+    models[0].name = "mine".into();
+    models[0].repository = "me/mine".into();
+    datasets[0].name = "clothes".into();
+    assert_eq!(keys(&expand(&spec, &models, &datasets)), before);
+}
+
+/// Committed keys: a change of them orphans every stored result, so it takes a new result version.
+#[test]
+fn keys_are_golden() {
+    let laid_out = expansion(&sweep());
+    let cell = &laid_out.cells[0];
+    assert_eq!(
+        cell.train.to_string(),
+        "5091c8b70067a9b18f1136a671675e604e747a366668550556e6f88ab1d2c219"
+    );
+    assert_eq!(
+        cell.evaluations[0].to_string(),
+        "0846a5353a6ebb21d23bcbce402bcb1fbc1863e0ca70151b8cb133d7a92c98f7"
+    );
+}
+
+#[test]
+fn every_mistake_is_named_at_once() {
+    let mut spec = sweep();
+    spec.models.clear();
+    spec.target_epsilons.push(Epsilon::ZERO);
+    spec.seeds.push(0);
+    spec.training.epochs = 0;
+    spec.hyperparameters[0].learning_rate = f64::NAN;
+    let mut violations = Violations::default();
+    validate::sweep(&spec, &mut violations);
+    let fields: Vec<_> = violations.as_slice().iter().map(|v| v.field.as_str()).collect();
+    assert_eq!(
+        fields,
+        [
+            "spec.models",
+            "spec.seeds[2]",
+            "spec.target_epsilons[1]",
+            "spec.hyperparameters[0].learning_rate",
+            "spec.training.epochs",
+        ]
+    );
+}
+
+#[test]
+fn a_sound_sweep_has_no_violation() {
+    let mut violations = Violations::default();
+    validate::sweep(&sweep(), &mut violations);
+    assert_eq!(violations, Violations::default());
+}
+
+proptest! {
+    #[test]
+    fn expansion_is_the_product_of_its_axes(
+        seeds in prop::collection::hash_set(0_u64..1000, 1..6),
+        targets in prop::collection::hash_set(1_u32..32, 1..4),
+        schedules in prop::sample::subsequence(
+            vec![Schedule::Standard, Schedule::Fixed, Schedule::Linear], 1..=3
+        ),
+    ) {
+        let mut spec = sweep();
+        spec.seeds = seeds.into_iter().collect();
+        spec.target_epsilons =
+            targets.into_iter().map(|n| Epsilon::new(n, 255).unwrap()).collect();
+        spec.schedules = schedules;
+        let laid_out = expansion(&spec);
+        prop_assert_eq!(laid_out.cells.len(), validate::cell_count(&spec));
+        let unique: HashSet<_> = laid_out.jobs.iter().map(|job| job.key).collect();
+        prop_assert_eq!(unique.len(), laid_out.jobs.len());
+        for job in &laid_out.jobs {
+            prop_assert_eq!(job.key, key::job_key(&job.spec));
+        }
+    }
+
+    #[test]
+    fn a_spec_survives_its_json_form(seed in 0_u64..1 << 53, rate in 1e-6..1.0) {
+        let mut spec = sweep();
+        spec.seeds = vec![seed];
+        spec.hyperparameters[0].learning_rate = rate;
+        for job in expansion(&spec).jobs {
+            let json = serde_json::to_string(&job.spec).unwrap();
+            let back: JobSpec = serde_json::from_str(&json).unwrap();
+            prop_assert_eq!(key::job_key(&back), job.key);
+        }
+    }
+}
