@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 import datasets
@@ -37,6 +38,8 @@ def main() -> int:
     parser.add_argument("--lint", action="store_true", help="the programs of `make lint` as well")
     arguments = parser.parse_args()
     layout = Layout.from_environment()
+    # All of it is public, and some is for other users: root's PostgreSQL runs as one.
+    os.umask(0o022)
     try:
         with exclusive(layout):
             facts = prepare(layout, arguments.lint)

