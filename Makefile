@@ -1,0 +1,101 @@
+# Everything a person types, by name. `make` alone lists the targets.
+# A target that checks ends with one line, `NAME: ok key=value …` or `NAME: FAILED reason`.
+
+PYTHON ?= python3
+
+export PATH := $(CURDIR)/.local/tools/bin:$(PATH)
+# Queries are checked against the committed .sqlx, whatever database the caller's environment names.
+export SQLX_OFFLINE := true
+
+CHECK := $(PYTHON) scripts/check.py
+WITH_POSTGRES := $(PYTHON) scripts/with_postgres.py
+MIGRATE := cargo sqlx migrate run --source migrations
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+## Set-up and build
+
+.PHONY: setup setup-lint build demo clean
+setup: ## Fetch libtorch, PostgreSQL, weights and images into the cache
+	@$(PYTHON) scripts/setup
+
+setup-lint:
+	@$(PYTHON) scripts/setup --lint
+
+build: setup ## Build every program (dev profile)
+	cargo build --locked --workspace --bins
+
+demo: setup ## Run a real sweep, end to end, and draw its curves
+	cargo build --locked --bin temper --bin temper-worker
+	@$(PYTHON) scripts/demo.py
+
+clean: ## Remove what was built here; the cache folder stays
+	cargo clean
+	rm -rf demo .local
+
+## Tests
+
+.PHONY: test test-rust test-docs test-scripts
+test: setup ## Run every test
+	@$(CHECK) test scripts rust docs
+
+test-scripts:
+	$(PYTHON) -m unittest discover --start-directory scripts/setup/tests --top-level-directory scripts/setup
+
+test-rust:
+	@if cargo nextest --version >/dev/null 2>&1; \
+	then cargo nextest run --locked --workspace --no-fail-fast; \
+	else cargo test --locked --workspace --no-fail-fast --lib --bins --tests; fi
+
+test-docs:
+	cargo test --locked --workspace --doc
+
+## Lints
+
+.PHONY: lint lint-fmt lint-clippy lint-deny lint-proto lint-sql lint-typos lint-docs audit
+lint: setup-lint ## Check format, lints, dependencies, protocol, queries, spelling and docs
+	@$(CHECK) lint fmt typos proto deny clippy docs sql
+
+lint-fmt:
+	cargo fmt --all --check
+
+lint-clippy:
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+lint-deny:
+	cargo deny --locked check bans licenses sources
+
+lint-proto:
+	buf lint
+	buf breaking --against proto/baseline.binpb
+
+lint-sql:
+	$(WITH_POSTGRES) sh -ec '$(MIGRATE); cargo sqlx prepare --workspace --check -- --locked --all-targets'
+
+lint-typos:
+	typos
+
+lint-docs:
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+
+audit: setup-lint ## Look the dependencies up among known vulnerabilities (needs the network)
+	@$(CHECK) audit advisories
+
+.PHONY: audit-advisories
+audit-advisories:
+	cargo deny --locked check advisories
+
+## What is generated and committed
+
+.PHONY: fmt sqlx-prepare proto-baseline
+fmt: ## Format the Rust code
+	cargo fmt --all
+
+sqlx-prepare: setup-lint ## Write .sqlx anew, after a query or a migration changed
+	$(WITH_POSTGRES) sh -ec '$(MIGRATE); cargo sqlx prepare --workspace -- --locked --all-targets'
+
+proto-baseline: setup-lint ## Make today's protocol the one that later ones must not break (at a release)
+	buf build --output proto/baseline.binpb
