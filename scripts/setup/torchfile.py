@@ -92,7 +92,10 @@ def _fill(file: BinaryIO, storage: Storage) -> None:
     if count != storage.count:
         raise BadTorchFile(f"a storage of {count} elements where {storage.count} were announced")
     storage.elements = array(storage.typecode)
-    storage.elements.fromfile(file, count)
+    raw = file.read(count * storage.elements.itemsize)
+    if len(raw) != count * storage.elements.itemsize:
+        raise BadTorchFile("the file ends inside a storage")
+    storage.elements.frombytes(raw)
     if sys.byteorder == "big":
         storage.elements.byteswap()
 

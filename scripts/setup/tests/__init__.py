@@ -1,0 +1,1 @@
+"""Tests of the set-up: `make test-scripts`. They fetch nothing."""
