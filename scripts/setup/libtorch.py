@@ -62,7 +62,7 @@ def _make(layout: Layout, folder: Path) -> None:
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         raise SetupError(
             f"no pinned libtorch for {platform.system()} on {platform.machine()}",
-            f"get libtorch {VERSION} from pytorch.org and set LIBTORCH to its folder",
+            f"get libtorch {VERSION} from the PyTorch project and set LIBTORCH to its folder",
         )
     with building(folder) as part:
         (part / "lib").mkdir()
