@@ -23,11 +23,15 @@ def say(subject: str, text: str) -> None:
 def run(
     command: Sequence[str],
     hint: str = "",
+    purpose: str = "",
     env: Optional[Mapping[str, str]] = None,
     cwd: Optional[Path] = None,
     show: bool = False,
 ) -> str:
-    """Runs `command` and returns its standard output; with `show`, both streams go to the terminal instead."""
+    """Runs `command` and returns its standard output; with `show`, both streams go to the terminal instead.
+
+    A failure is told as `<purpose> failed`, with what the command wrote to its standard error.
+    """
     streams = {} if show else {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     try:
         done = subprocess.run(
@@ -37,6 +41,6 @@ def run(
         raise SetupError(f"{command[0]} is not installed", hint) from absent
     if done.returncode != 0:
         detail = (done.stderr or "").strip()
-        message = f"`{' '.join(map(str, command))}` ended with status {done.returncode}"
+        message = f"{purpose or ' '.join(map(str, command))} failed with status {done.returncode}"
         raise SetupError(f"{message}\n{detail}" if detail else message, hint)
     return done.stdout or ""

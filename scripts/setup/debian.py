@@ -35,8 +35,8 @@ def _download(work: Path, package: str, hint: str) -> Path:
         run([*apt, "-o", "Dir::State::Lists=/var/lib/apt/lists", "download", package], cwd=work)
     except SetupError:
         # A fresh image has no package lists, and an old machine stale ones: read our own.
-        run([*apt, "update"], hint)
-        run([*apt, "download", package], hint, cwd=work)
+        run([*apt, "update"], hint, "reading the package lists by apt")
+        run([*apt, "download", package], hint, f"fetching {package} by apt", cwd=work)
     return next(work.glob(f"{package}_*.deb"))
 
 

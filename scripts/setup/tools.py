@@ -108,7 +108,8 @@ def _built(layout: Layout, tool: Built) -> None:
         environment = dict(os.environ, CARGO_TARGET_DIR=str(layout.cache / "build" / tool.name))
         command = ["cargo", "install", tool.crate, "--locked", "--version", tool.version]
         command += ["--root", str(root), *tool.options]
-        run(command, "cargo comes with rustup; a C compiler is needed as well (Debian: build-essential)", environment, layout.cache, show=True)
+        hint = "cargo comes with rustup; a C compiler is needed as well (Debian: build-essential)"
+        run(command, hint, f"building {tool.crate}", environment, layout.cache, show=True)
         shutil.rmtree(layout.cache / "build" / tool.name)
     _publish(layout, tool.name, program)
 
