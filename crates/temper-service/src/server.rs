@@ -1,0 +1,165 @@
+//! A gRPC server with what every one of Temper's has: health, reflection, a graceful stop.
+
+use std::{convert::Infallible, io, net::SocketAddr, time::Duration};
+
+use clap::Args;
+use tokio::net::TcpListener;
+use tonic::{
+    body::Body,
+    codegen::{Service, http},
+    server::NamedService,
+    service::{Routes, RoutesBuilder},
+    transport::server::TcpIncoming,
+};
+use tonic_health::{ServingStatus, server::HealthReporter};
+use tonic_reflection::{pb, server::Builder};
+
+use crate::stop::Stop;
+
+/// How long calls may go on after a graceful stop has begun.
+const GRACE: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
+
+/// Where to listen; flatten it into a binary's arguments.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Bind {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(
+        long,
+        env = "TEMPER_LISTEN",
+        default_value = "127.0.0.1:7070",
+        value_name = "ADDRESS"
+    )]
+    pub listen: SocketAddr,
+}
+
+/// A server that cannot be.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address is taken, or not this machine's.
+    #[error("cannot listen on {address}: stop who holds it, or choose another (TEMPER_LISTEN)")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A descriptor set that reflection cannot read.
+    #[error("reflection cannot read the protocol's descriptors")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The transport broke.
+    #[error("the server broke")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// A bound server that takes services, then serves them.
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    routes: RoutesBuilder,
+    names: Vec<&'static str>,
+}
+
+impl Server {
+    /// Binds `address`. From now on connections queue up; they are answered once it serves.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub async fn bind(address: SocketAddr) -> Result<Self, ServeError> {
+        let failed = |source| ServeError::Bind { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self {
+            listener,
+            address,
+            routes: Routes::builder(),
+            names: Vec::new(),
+        })
+    }
+
+    /// The address that was bound: with its port where 0 was asked for.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Adds a generated service.
+    #[must_use]
+    pub fn with<S>(mut self, service: S) -> Self
+    where
+        S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
+            + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send + 'static,
+    {
+        self.routes.add_service(service);
+        self.names.push(S::NAME);
+        self
+    }
+
+    /// Serves until `stop`. Stage one: health says `NOT_SERVING`, nothing new is accepted, calls
+    /// have [`GRACE`] to end (endless streams are expected to watch the token themselves). Stage
+    /// two, or the end of the grace: all is dropped.
+    ///
+    /// # Errors
+    /// When the descriptors or the transport are broken.
+    pub async fn serve(mut self, stop: Stop) -> Result<(), ServeError> {
+        let (reporter, health) = tonic_health::server::health_reporter();
+        self.routes.add_service(health);
+        self.add_reflection()?;
+        let names = self.names;
+        report(&reporter, &names, ServingStatus::Serving).await;
+        tracing::info!(address = %self.address, services = ?names, "serving");
+        let graceful = async {
+            stop.graceful.cancelled().await;
+            report(&reporter, &names, ServingStatus::NotServing).await;
+        };
+        let serving = tonic::transport::Server::builder()
+            .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
+            .trace_fn(|request| tracing::debug_span!("rpc", path = request.uri().path()))
+            .add_routes(self.routes.routes())
+            .serve_with_incoming_shutdown(TcpIncoming::from(self.listener), graceful);
+        tokio::select! {
+            served = serving => served?,
+            () = stop.cut.cancelled() => {}
+            () = grace_over(&stop) => tracing::warn!("calls outlasted the grace and were cut"),
+        }
+        tracing::info!(address = %self.address, "stopped serving");
+        Ok(())
+    }
+
+    fn add_reflection(&mut self) -> Result<(), ServeError> {
+        let builder = || {
+            let builder = Builder::configure()
+                .register_encoded_file_descriptor_set(temper_proto::DESCRIPTORS)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(pb::v1::FILE_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(pb::v1alpha::FILE_DESCRIPTOR_SET)
+                .with_service_name("grpc.health.v1.Health")
+                .with_service_name("grpc.reflection.v1.ServerReflection")
+                .with_service_name("grpc.reflection.v1alpha.ServerReflection");
+            // Only what is served here: the descriptors know every service of the package.
+            self.names
+                .iter()
+                .fold(builder, |builder, &name| builder.with_service_name(name))
+        };
+        let (v1, v1alpha) = (builder().build_v1()?, builder().build_v1alpha()?);
+        self.routes.add_service(v1).add_service(v1alpha);
+        Ok(())
+    }
+}
+
+async fn report(reporter: &HealthReporter, names: &[&str], status: ServingStatus) {
+    // The empty name stands for the server as a whole.
+    for name in names.iter().copied().chain([""]) {
+        reporter.set_service_status(name, status).await;
+    }
+}
+
+async fn grace_over(stop: &Stop) {
+    stop.graceful.cancelled().await;
+    tokio::time::sleep(GRACE).await;
+}
