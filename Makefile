@@ -7,6 +7,14 @@ export PATH := $(CURDIR)/.local/tools/bin:$(PATH)
 # Queries are checked against the committed .sqlx, whatever database the caller's environment names.
 export SQLX_OFFLINE := true
 
+# rustup fetches the pinned release where it is missing. A machine that cannot fetch may have it by another name (stable).
+PINNED := $(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+ifeq ($(filter $(PINNED)-%,$(shell rustup toolchain list 2>/dev/null)),)
+ifeq ($(word 2,$(shell cd / && rustc --version 2>/dev/null)),$(PINNED))
+export RUSTUP_TOOLCHAIN := $(firstword $(shell cd / && rustup show active-toolchain 2>/dev/null))
+endif
+endif
+
 CHECK := $(PYTHON) scripts/check.py
 WITH_POSTGRES := $(PYTHON) scripts/with_postgres.py
 MIGRATE := cargo sqlx migrate run --source migrations
