@@ -107,4 +107,4 @@ sqlx-prepare: setup-lint ## Write .sqlx anew, after a query or a migration chang
 	$(WITH_POSTGRES) sh -ec '$(MIGRATE); cargo sqlx prepare --workspace -- --locked --all-targets'
 
 proto-baseline: setup-lint ## Make today's protocol the one that later ones must not break (at a release)
-	buf build --output proto/baseline.binpb
+	buf build --exclude-source-info --output proto/baseline.binpb
