@@ -1,0 +1,23 @@
+//! Images and pretrained weights: finds the files that a job names, verifies their digests, draws
+//! the splits and decodes the drawn images. Synchronous; nothing here downloads.
+//!
+//! [`Sources`] is the way in. A reader a format lies behind it, all of one shape: labels first,
+//! then the pixels of the samples that were chosen, so that no image is decoded for nothing.
+
+mod digests;
+mod draw;
+mod error;
+mod folder;
+mod idx;
+mod image_set;
+mod memo;
+mod mirror;
+mod pixels;
+mod shards;
+mod sources;
+mod split;
+
+pub use error::{DataError, ImageFault, Place};
+pub use image_set::{ImageSet, TrainingSplits};
+pub use pixels::eval_image;
+pub use sources::Sources;

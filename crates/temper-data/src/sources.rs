@@ -1,0 +1,339 @@
+//! The way in: from what a job names to pixels and weights.
+
+use std::{path::PathBuf, sync::Arc};
+
+use temper_core::{
+    Digest,
+    catalog::{Catalog, DatasetEntry, File, ModelEntry, PinnedDataset, PinnedModel, Source},
+    random::{Keyed, Purpose},
+    spec::DataSettings,
+};
+
+use crate::{
+    DataError, ImageSet, TrainingSplits,
+    digests::Digests,
+    draw::Strata,
+    folder::Folder,
+    idx::IdxSplit,
+    image_set::Canvas,
+    memo::Memo,
+    mirror::{Mirrors, Repository},
+    shards::ShardedSplit,
+    split::{Part, Split},
+};
+
+/// Where this process finds images and weights. Remembers which files it has verified and the last
+/// few sets that it decoded; share one among all jobs.
+#[derive(Debug)]
+pub struct Sources {
+    mirrors: Mirrors,
+    folders: Vec<PathBuf>,
+    digests: Digests,
+    training: Memo<(Digest, DataSettings), TrainingSplits>,
+    tests: Memo<(Digest, TestRequest), Arc<ImageSet>>,
+}
+
+/// What determines a draw of the test split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct TestRequest {
+    image_size: u32,
+    split_seed: u64,
+    samples: u32,
+}
+
+/// What a draw is for, as errors name it.
+struct Wanted<'a> {
+    dataset: &'a str,
+    part: Part,
+    purpose: &'static str,
+}
+
+impl Sources {
+    /// Mirror folders hold `models/<owner>/<name>/…` and `datasets/<owner>/<name>/…`; folder roots
+    /// hold image folders. Both are searched in order.
+    #[must_use]
+    pub fn new(mirrors: Vec<PathBuf>, folders: Vec<PathBuf>) -> Self {
+        Self {
+            mirrors: Mirrors(mirrors),
+            folders,
+            digests: Digests::default(),
+            training: Memo::new(),
+            tests: Memo::new(),
+        }
+    }
+
+    /// The safetensors file of a model, its digest verified.
+    ///
+    /// # Errors
+    /// When no mirror has the file, or none with that digest.
+    pub fn weights(&self, model: &PinnedModel) -> Result<PathBuf, DataError> {
+        let file = File {
+            path: model.file.clone(),
+            sha256: Some(model.sha256),
+        };
+        self.repository("models", &model.repository).verified(&file)
+    }
+
+    /// The training and validation images, both drawn stratified from the official training split:
+    /// the validation images first, the training images from the rest (0: all that are left).
+    /// Their digests are verified; only drawn images are decoded, and resized to
+    /// `data.image_size` squares.
+    ///
+    /// # Errors
+    /// When files are missing, damaged or not as pinned, a drawn image is unreadable, a label is
+    /// no class, or too few images are there.
+    pub fn training(
+        &self,
+        dataset: &PinnedDataset,
+        data: &DataSettings,
+    ) -> Result<TrainingSplits, DataError> {
+        let key = (dataset.digest(), *data);
+        if let Some(splits) = self.training.get(&key) {
+            return Ok(splits);
+        }
+        let split = self.open(dataset, Part::Train, data.image_size)?;
+        let mut strata = strata(split.as_ref(), Part::Train, data.split_seed);
+        let wanted = |purpose| Wanted {
+            dataset: &dataset.name,
+            part: Part::Train,
+            purpose,
+        };
+        let validation = data.validation_samples as usize;
+        let validation = draw(&mut strata, validation, &wanted("validation"))?;
+        let train = count_or_all(data.train_samples, &strata);
+        let train = draw(&mut strata, train, &wanted("training"))?;
+        let decode = |chosen| decode(split.as_ref(), chosen, data.image_size, dataset.classes);
+        let splits = TrainingSplits {
+            train: decode(&train)?.into(),
+            validation: decode(&validation)?.into(),
+        };
+        let bytes = splits.train.bytes() + splits.validation.bytes();
+        self.training.put(key, splits.clone(), bytes);
+        Ok(splits)
+    }
+
+    /// A stratified draw of `samples` images (0: all) of the official test split; of `data`, only
+    /// the size and the seed matter.
+    ///
+    /// # Errors
+    /// As [`Self::training`].
+    pub fn test(
+        &self,
+        dataset: &PinnedDataset,
+        data: &DataSettings,
+        samples: u32,
+    ) -> Result<Arc<ImageSet>, DataError> {
+        let &DataSettings {
+            image_size,
+            split_seed,
+            ..
+        } = data;
+        let key = (
+            dataset.digest(),
+            TestRequest {
+                image_size,
+                split_seed,
+                samples,
+            },
+        );
+        if let Some(set) = self.tests.get(&key) {
+            return Ok(set);
+        }
+        let split = self.open(dataset, Part::Test, image_size)?;
+        let mut strata = strata(split.as_ref(), Part::Test, split_seed);
+        let count = count_or_all(samples, &strata);
+        let wanted = Wanted {
+            dataset: &dataset.name,
+            part: Part::Test,
+            purpose: "test",
+        };
+        let chosen = draw(&mut strata, count, &wanted)?;
+        let set: Arc<_> = decode(split.as_ref(), &chosen, image_size, dataset.classes)?.into();
+        self.tests.put(key, Arc::clone(&set), set.bytes());
+        Ok(set)
+    }
+
+    /// The entries of the catalog that lack a digest, pinned to the files that are here; and those
+    /// that could not be, by name, with the reason. Digests that an entry has already are verified.
+    #[must_use]
+    pub fn pin(&self, catalog: &Catalog) -> (Catalog, Vec<(String, DataError)>) {
+        let mut pinned = Catalog::default();
+        let mut failures = Vec::new();
+        for (name, entry) in catalog
+            .models
+            .iter()
+            .filter(|(_, entry)| entry.sha256.is_none())
+        {
+            match self.pin_model(entry) {
+                Ok(entry) => drop(pinned.models.insert(name.clone(), entry)),
+                Err(error) => failures.push((name.clone(), error)),
+            }
+        }
+        for (name, entry) in &catalog.datasets {
+            match self.pin_dataset(entry) {
+                Ok(Some(entry)) => drop(pinned.datasets.insert(name.clone(), entry)),
+                Ok(None) => {}
+                Err(error) => failures.push((name.clone(), error)),
+            }
+        }
+        (pinned, failures)
+    }
+
+    fn pin_model(&self, entry: &ModelEntry) -> Result<ModelEntry, DataError> {
+        let digest = self
+            .repository("models", &entry.repository)
+            .digest(&entry.file)?;
+        Ok(ModelEntry {
+            sha256: Some(digest),
+            ..entry.clone()
+        })
+    }
+
+    /// None if nothing lacks a digest.
+    fn pin_dataset(&self, entry: &DatasetEntry) -> Result<Option<DatasetEntry>, DataError> {
+        let mut pinned = entry.clone();
+        match &mut pinned.source {
+            Source::Folder {
+                manifest: Some(_), ..
+            } => return Ok(None),
+            Source::Folder { path, manifest } => {
+                let folder = Folder::open(&self.folders, path, entry.classes)?;
+                *manifest = Some(folder.manifest(&self.digests)?);
+            }
+            Source::Idx { .. } | Source::Parquet { .. }
+                if entry.source.files().all(|file| file.sha256.is_some()) =>
+            {
+                return Ok(None);
+            }
+            Source::Idx { repository, .. } | Source::Parquet { repository, .. } => {
+                let name = repository.clone();
+                let repository = self.repository("datasets", &name);
+                for file in pinned.source.files_mut() {
+                    match file.sha256 {
+                        Some(_) => drop(repository.verified(file)?),
+                        None => file.sha256 = Some(repository.digest(&file.path)?),
+                    }
+                }
+            }
+        }
+        Ok(Some(pinned))
+    }
+
+    /// Opens one split, its files verified; the other split's files need not be there.
+    fn open(
+        &self,
+        dataset: &PinnedDataset,
+        part: Part,
+        image_size: u32,
+    ) -> Result<Box<dyn Split>, DataError> {
+        if image_size == 0 {
+            return Err(DataError::Settings(
+                "image_size must be at least 1 pixel".to_owned(),
+            ));
+        }
+        let classes = dataset.classes;
+        match &dataset.source {
+            Source::Idx {
+                repository,
+                train_images,
+                train_labels,
+                test_images,
+                test_labels,
+            } => {
+                let (images, labels) = match part {
+                    Part::Train => (train_images, train_labels),
+                    Part::Test => (test_images, test_labels),
+                };
+                let repository = self.repository("datasets", repository);
+                let labels = repository.verified(labels)?;
+                Ok(Box::new(IdxSplit::open(
+                    repository.verified(images)?,
+                    &labels,
+                    classes,
+                )?))
+            }
+            Source::Parquet {
+                repository,
+                train,
+                test,
+                image_column,
+                label_column,
+            } => {
+                let repository = self.repository("datasets", repository);
+                let files = match part {
+                    Part::Train => train,
+                    Part::Test => test,
+                };
+                let paths: Result<_, _> =
+                    files.iter().map(|file| repository.verified(file)).collect();
+                Ok(Box::new(ShardedSplit::open(
+                    paths?,
+                    image_column,
+                    label_column,
+                    classes,
+                )?))
+            }
+            Source::Folder { path, manifest } => {
+                let manifest = manifest.ok_or_else(|| DataError::Unpinned(path.into()))?;
+                let folder = Folder::open(&self.folders, path, classes)?;
+                folder.verify(manifest, &self.digests)?;
+                Ok(Box::new(folder.into_split(part)))
+            }
+        }
+    }
+
+    fn repository<'a>(&'a self, kind: &'static str, name: &'a str) -> Repository<'a> {
+        Repository {
+            mirrors: &self.mirrors,
+            digests: &self.digests,
+            kind,
+            name,
+        }
+    }
+}
+
+fn strata(split: &dyn Split, part: Part, seed: u64) -> Strata {
+    // Samples of both splits count from 0: the round keeps their draws apart.
+    let round = match part {
+        Part::Train => 0,
+        Part::Test => 1,
+    };
+    Strata::new(split.labels(), &Keyed::new(seed, Purpose::Split, round, 0))
+}
+
+/// The count that 0 stands for is all that are left, but at least one.
+fn count_or_all(samples: u32, strata: &Strata) -> usize {
+    if samples == 0 {
+        strata.left().max(1)
+    } else {
+        samples as usize
+    }
+}
+
+fn draw(strata: &mut Strata, count: usize, wanted: &Wanted) -> Result<Vec<usize>, DataError> {
+    strata.draw(count).ok_or_else(|| DataError::TooFewSamples {
+        dataset: wanted.dataset.to_owned(),
+        split: wanted.part.name(),
+        purpose: wanted.purpose,
+        wanted: count,
+        available: strata.left(),
+        classes: strata.describe(),
+    })
+}
+
+fn decode(
+    split: &dyn Split,
+    chosen: &[usize],
+    size: u32,
+    classes: u32,
+) -> Result<ImageSet, DataError> {
+    let mut canvas = Canvas::new(chosen.len(), size)?;
+    split.decode(chosen, &mut canvas)?;
+    let labels = chosen.iter().map(|&index| split.labels()[index]).collect();
+    Ok(ImageSet {
+        size,
+        classes,
+        pixels: canvas.into_pixels(),
+        labels,
+    })
+}

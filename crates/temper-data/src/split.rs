@@ -1,0 +1,72 @@
+//! What every reader offers.
+
+use std::path::{Component, Path, PathBuf};
+
+use crate::{DataError, Place, image_set::Canvas};
+
+/// One official split of a dataset, opened: labels are known, images are decoded when asked for.
+pub(crate) trait Split {
+    /// `i64[n]`, each in `0..classes`.
+    fn labels(&self) -> &[i64];
+
+    /// Decodes the samples `chosen` (indices into the labels, ascending) onto the canvas, in order.
+    fn decode(&self, chosen: &[usize], canvas: &mut Canvas) -> Result<(), DataError>;
+}
+
+/// Which official split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Train,
+    Test,
+}
+
+impl Part {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Test => "test",
+        }
+    }
+}
+
+/// A label if it is one of the classes.
+pub(crate) fn label(
+    value: i128,
+    classes: u32,
+    place: impl FnOnce() -> Place,
+) -> Result<i64, DataError> {
+    match i64::try_from(value) {
+        Ok(label) if (0..i64::from(classes)).contains(&label) => Ok(label),
+        _ => Err(DataError::Label {
+            place: place(),
+            label: value,
+            classes,
+        }),
+    }
+}
+
+/// Checks that a path, which may come over the network, stays below the root it is joined to.
+pub(crate) fn check_relative(path: &Path) -> Result<(), DataError> {
+    let plain = |component| matches!(component, Component::Normal(_));
+    let empty = path.as_os_str().is_empty();
+    if empty || !path.components().all(plain) {
+        return Err(DataError::UnsafePath(path.to_owned()));
+    }
+    Ok(())
+}
+
+/// The roots as an error names them; says which ones are not there.
+pub(crate) fn listed(roots: &[PathBuf]) -> String {
+    if roots.is_empty() {
+        return "none is configured".to_owned();
+    }
+    let show = |root: &PathBuf| {
+        let missing = if root.is_dir() {
+            ""
+        } else {
+            ", which is no folder"
+        };
+        format!("`{}`{missing}", root.display())
+    };
+    roots.iter().map(show).collect::<Vec<_>>().join("; ")
+}
