@@ -1,0 +1,122 @@
+//! The device, its threads, and the wall between libtorch's failures and the rest of the process.
+
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    str::FromStr,
+};
+
+use crate::TorchError;
+
+/// Where tensors live: `cpu`, or `cuda:N`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Device(tch::Device);
+
+impl Device {
+    /// The processor.
+    pub const CPU: Self = Self(tch::Device::Cpu);
+
+    /// How many GPUs libtorch sees; 0 where it was built without CUDA.
+    #[must_use]
+    pub fn cuda_count() -> usize {
+        usize::try_from(tch::Cuda::device_count()).unwrap_or(0)
+    }
+
+    pub(crate) fn tch(self) -> tch::Device {
+        self.0
+    }
+}
+
+/// Reads `cpu`, `cuda` (the first GPU) or `cuda:N`; a GPU must be there.
+impl FromStr for Device {
+    type Err = TorchError;
+
+    fn from_str(text: &str) -> Result<Self, TorchError> {
+        let unknown = || TorchError::UnknownDevice(text.to_owned());
+        let index: usize = match text {
+            "cpu" => return Ok(Self::CPU),
+            "cuda" => 0,
+            other => other
+                .strip_prefix("cuda:")
+                .and_then(|n| n.parse().ok())
+                .ok_or_else(unknown)?,
+        };
+        if index >= Self::cuda_count() {
+            return Err(unknown());
+        }
+        Ok(Self(tch::Device::Cuda(index)))
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            tch::Device::Cuda(index) => write!(f, "cuda:{index}"),
+            _ => f.write_str("cpu"),
+        }
+    }
+}
+
+/// Sets how many threads one libtorch operation uses on the processor, at least 1. It holds for
+/// the whole process; more threads in all than cores make every operation many times slower.
+/// Results are repeatable to the last bit with one thread.
+pub fn set_threads(count: usize) {
+    tch::set_num_threads(i32::try_from(count.max(1)).unwrap_or(i32::MAX));
+}
+
+/// Runs `work` and turns a panic into an error. Tensor operations panic on C++ exceptions; inside
+/// this crate they are written in that plain form, and every public entry point runs in here.
+///
+/// # Errors
+/// The error of `work`, or [`TorchError::OutOfMemory`] or [`TorchError::Torch`] after a panic.
+pub fn run<T>(work: impl FnOnce() -> Result<T, TorchError>) -> Result<T, TorchError> {
+    // What `work` leaves half done after a panic is dropped with it: nothing outside sees it.
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let message = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("a panic without a message");
+        Err(TorchError::from_message(message))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Kind, Tensor};
+
+    use super::*;
+
+    #[test]
+    fn exception_of_libtorch_becomes_an_error_of_one_line() {
+        let error = run(|| {
+            let a = Tensor::zeros([2, 3], (Kind::Float, tch::Device::Cpu));
+            Ok(a.matmul(&a))
+        })
+        .unwrap_err();
+        assert!(matches!(error, TorchError::Torch(_)), "{error:?}");
+        let text = error.to_string();
+        assert!(
+            text.contains("shapes cannot be multiplied") && !text.contains("frame"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn impossible_allocation_is_out_of_memory() {
+        let options = (Kind::Float, tch::Device::Cpu);
+        let error = run(|| Ok(Tensor::zeros([1 << 30, 1 << 20], options))).unwrap_err();
+        assert!(matches!(error, TorchError::OutOfMemory(_)), "{error:?}");
+    }
+
+    #[test]
+    fn unknown_devices_are_refused() {
+        assert_eq!("cpu".parse::<Device>().unwrap(), Device::CPU);
+        for text in ["", "gpu", "cuda:x", "cuda:4096", "cuda:-1"] {
+            assert!(
+                matches!(text.parse::<Device>(), Err(TorchError::UnknownDevice(_))),
+                "{text}"
+            );
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The only libtorch of Temper: models, attacks, trainer, evaluator, checkpoints.
+//!
+//! Synchronous. Tensors stay on the thread that made them: a process calls [`train`] and
+//! [`evaluate`] on one OS thread of its own. Operations inside are written in tch's plain form,
+//! which panics where libtorch throws; the entry points turn that into a [`TorchError`].
+//!
+//! On one thread ([`set_threads`]) everything is repeatable to the last bit.
+
+pub mod attack;
+mod batch;
+mod checkpoint;
+mod engine;
+mod error;
+mod evaluator;
+mod measure;
+pub mod models;
+pub mod optim;
+mod plan;
+pub mod tensors;
+mod trainer;
+
+pub use checkpoint::Checkpoint;
+pub use engine::{Device, run, set_threads};
+pub use error::TorchError;
+pub use evaluator::{EvaluateOutcome, Progress, evaluate};
+pub use models::ARCHITECTURES;
+pub use trainer::{Control, Interrupted, Observer, TrainOutcome, TrainedModel, Training, train};
