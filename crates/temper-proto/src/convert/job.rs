@@ -1,0 +1,255 @@
+//! Jobs and what they report.
+
+use temper_core::{
+    Epsilon, Fraction, Violations,
+    catalog::{PinnedDataset, PinnedModel},
+    curve::Point,
+    job::{FailureClass, JobKind, JobState},
+    report::EpochMetrics,
+    schedule::Ramp,
+    spec::{CurveMode, EvaluateSpec, Hyperparameters, JobSpec, TrainSpec, TrainingSettings},
+};
+
+use super::{Parse, settings::measuring_pgd, spec::parse_epsilons, try_from_message};
+use crate::v1::{self, job_spec};
+
+impl Parse for JobSpec {
+    type Message = v1::JobSpec;
+
+    fn parse(message: &v1::JobSpec, field: &str, violations: &mut Violations) -> Option<Self> {
+        match &message.kind {
+            None => {
+                violations.add(field, "must be one of train, evaluate");
+                None
+            }
+            Some(job_spec::Kind::Train(train)) => {
+                TrainSpec::parse(train, &format!("{field}.train"), violations).map(Self::Train)
+            }
+            Some(job_spec::Kind::Evaluate(evaluate)) => {
+                let field = format!("{field}.evaluate");
+                EvaluateSpec::parse(evaluate, &field, violations).map(Self::Evaluate)
+            }
+        }
+    }
+}
+try_from_message!(JobSpec, JobSpec, "spec");
+
+impl From<&JobSpec> for v1::JobSpec {
+    fn from(spec: &JobSpec) -> Self {
+        let kind = match spec {
+            JobSpec::Train(train) => job_spec::Kind::Train(train.into()),
+            JobSpec::Evaluate(evaluate) => job_spec::Kind::Evaluate(evaluate.into()),
+        };
+        Self { kind: Some(kind) }
+    }
+}
+
+impl Parse for TrainSpec {
+    type Message = v1::TrainSpec;
+
+    fn parse(message: &v1::TrainSpec, field: &str, violations: &mut Violations) -> Option<Self> {
+        let name = |part: &str| format!("{field}.{part}");
+        let model = PinnedModel::parse_required(message.model.as_ref(), &name("model"), violations);
+        let dataset =
+            PinnedDataset::parse_required(message.dataset.as_ref(), &name("dataset"), violations);
+        let ramp = match &message.ramp {
+            None => Some(Ramp::Standard),
+            Some(ramp) => Ramp::parse(ramp, &name("ramp"), violations),
+        };
+        let hyperparameters = Hyperparameters::parse_required(
+            message.hyperparameters.as_ref(),
+            &name("hyperparameters"),
+            violations,
+        );
+        let training = TrainingSettings::parse_required(
+            message.training.as_ref(),
+            &name("training"),
+            violations,
+        );
+        Some(Self {
+            model: model?,
+            dataset: dataset?,
+            ramp: ramp?,
+            hyperparameters: hyperparameters?,
+            training: training?,
+            data: (&message.data.unwrap_or_default()).into(),
+            validation: (&message.validation.unwrap_or_default()).into(),
+            seed: message.seed,
+        })
+    }
+}
+
+impl From<&TrainSpec> for v1::TrainSpec {
+    fn from(spec: &TrainSpec) -> Self {
+        let ramp = match spec.ramp {
+            Ramp::Standard => None,
+            Ramp::Hinged { start, end, target } => Some(v1::Ramp {
+                start: start.to_string(),
+                end: end.to_string(),
+                target: target.to_string(),
+            }),
+        };
+        Self {
+            model: Some((&spec.model).into()),
+            dataset: Some((&spec.dataset).into()),
+            ramp,
+            hyperparameters: Some((&spec.hyperparameters).into()),
+            training: Some((&spec.training).into()),
+            data: Some((&spec.data).into()),
+            validation: Some((&spec.validation).into()),
+            seed: spec.seed,
+        }
+    }
+}
+
+impl Parse for Ramp {
+    type Message = v1::Ramp;
+
+    fn parse(message: &v1::Ramp, field: &str, violations: &mut Violations) -> Option<Self> {
+        let start = violations.take(&format!("{field}.start"), message.start.parse::<Fraction>());
+        let end = violations.take(&format!("{field}.end"), message.end.parse::<Fraction>());
+        let target = violations.take(
+            &format!("{field}.target"),
+            message.target.parse::<Epsilon>(),
+        );
+        Some(Self::Hinged {
+            start: start?,
+            end: end?,
+            target: target?,
+        })
+    }
+}
+
+impl Parse for EvaluateSpec {
+    type Message = v1::EvaluateSpec;
+
+    fn parse(message: &v1::EvaluateSpec, field: &str, violations: &mut Violations) -> Option<Self> {
+        let train = TrainSpec::parse_required(
+            message.train.as_ref(),
+            &format!("{field}.train"),
+            violations,
+        );
+        Some(Self {
+            train: train?,
+            attack: measuring_pgd(message.attack.as_ref()),
+            grid: parse_epsilons(&message.grid, &format!("{field}.grid"), violations),
+            mode: CurveMode::Monotone,
+            samples: message.samples,
+            seed: message.seed,
+        })
+    }
+}
+
+impl From<&EvaluateSpec> for v1::EvaluateSpec {
+    fn from(spec: &EvaluateSpec) -> Self {
+        Self {
+            train: Some((&spec.train).into()),
+            attack: Some((&spec.attack).into()),
+            grid: spec.grid.iter().map(ToString::to_string).collect(),
+            samples: spec.samples,
+            seed: spec.seed,
+        }
+    }
+}
+
+impl From<&v1::EpochMetrics> for EpochMetrics {
+    fn from(message: &v1::EpochMetrics) -> Self {
+        Self {
+            epoch: message.epoch,
+            epsilon: message.epsilon,
+            learning_rate: message.learning_rate,
+            train_loss: message.train_loss,
+            validation_accuracy: message.validation_accuracy,
+            validation_robust_accuracy: message.validation_robust_accuracy,
+            images_per_second: message.images_per_second,
+        }
+    }
+}
+
+impl From<&EpochMetrics> for v1::EpochMetrics {
+    fn from(value: &EpochMetrics) -> Self {
+        Self {
+            epoch: value.epoch,
+            epsilon: value.epsilon,
+            learning_rate: value.learning_rate,
+            train_loss: value.train_loss,
+            validation_accuracy: value.validation_accuracy,
+            validation_robust_accuracy: value.validation_robust_accuracy,
+            images_per_second: value.images_per_second,
+        }
+    }
+}
+
+impl Parse for Point {
+    type Message = v1::CurvePoint;
+
+    fn parse(message: &v1::CurvePoint, field: &str, violations: &mut Violations) -> Option<Self> {
+        let epsilon = violations.take(&format!("{field}.epsilon"), message.epsilon.parse())?;
+        Some(Self {
+            epsilon,
+            correct: message.correct,
+            samples: message.samples,
+        })
+    }
+}
+try_from_message!(Point, CurvePoint, "point");
+
+impl From<&Point> for v1::CurvePoint {
+    fn from(point: &Point) -> Self {
+        Self {
+            epsilon: point.epsilon.to_string(),
+            correct: point.correct,
+            samples: point.samples,
+        }
+    }
+}
+
+/// Enums that the domain and the protocol share, variant by variant.
+macro_rules! same_enum {
+    ($core:ident, $message:ident { $($variant:ident),+ $(,)? }) => {
+        impl From<$core> for v1::$message {
+            fn from(value: $core) -> Self {
+                match value { $($core::$variant => Self::$variant),+ }
+            }
+        }
+
+        impl TryFrom<v1::$message> for $core {
+            type Error = Violations;
+
+            fn try_from(message: v1::$message) -> Result<Self, Violations> {
+                match message {
+                    $(v1::$message::$variant => Ok(Self::$variant),)+
+                    v1::$message::Unspecified => {
+                        let mut violations = Violations::default();
+                        violations.add(stringify!($message), "must be given");
+                        Err(violations)
+                    }
+                }
+            }
+        }
+    };
+}
+
+same_enum!(JobKind, JobKind { Train, Evaluate });
+same_enum!(
+    JobState,
+    JobState {
+        Queued,
+        Leased,
+        Succeeded,
+        Failed,
+        Cancelled
+    }
+);
+same_enum!(
+    FailureClass,
+    FailureClass {
+        Preempted,
+        Infrastructure,
+        Lost,
+        OutOfMemory,
+        Diverged,
+        BadInput,
+        Code,
+    }
+);
