@@ -1,0 +1,41 @@
+//! The only SQL of Temper: its tables, one file a resource, and the leases that keep them true.
+//!
+//! Everything is a method of [`Store`], named noun first. Each is one statement or one transaction;
+//! none spans a call to anything but the database, and every time comes from the database's clock.
+//!
+//! **Locks.** Rows of `job` are the only ones that are waited for, always in ascending order of
+//! their ids and always `FOR NO KEY UPDATE` (which foreign keys do not wait for). A training has a
+//! smaller id than its evaluations, so that a job may lock those that depend on it. A lease is
+//! inserted and deleted only under its job's lock.
+
+mod artifact;
+mod attempt;
+mod checkpoint;
+mod complete;
+mod curve;
+mod epoch;
+mod error;
+mod job;
+mod lease;
+#[cfg(feature = "local")]
+pub mod postgres;
+mod ready;
+mod store;
+mod sweep;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod worker;
+
+pub use artifact::Artifact;
+pub use attempt::{Attempt, AttemptOutcome};
+pub use checkpoint::Checkpoint;
+pub use curve::{CellCurve, Curve};
+pub use error::StoreError;
+pub use job::{JobChanges, JobDetail, JobId, JobPage, JobRow, JobsQuery, SnapshotToken};
+pub use lease::{Claim, LeaseRef, LeaseStatus};
+pub use ready::JobReady;
+pub use store::Store;
+pub use sweep::{
+    JobCounts, NewSweep, SweepCreated, SweepCursor, SweepPage, SweepRow, SweepState,
+};
+pub use worker::NewWorker;
