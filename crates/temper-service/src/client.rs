@@ -1,8 +1,11 @@
 //! Connections to a coordinator or a results service.
 
-use std::time::Duration;
+use std::{error::Error as _, time::Duration};
 
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    Code, Status,
+    transport::{Channel, Endpoint},
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A peer that vanished without a word is noticed after interval and timeout.
@@ -52,6 +55,19 @@ pub fn connect_lazily(url: &str) -> Result<Channel, ConnectError> {
     Ok(endpoint(url)?.connect_lazy())
 }
 
+/// Whether the same call may succeed when repeated: the peer does not answer, or the connection broke
+/// and nobody knows whether the call was served. Whoever repeats one sees to it that its effect
+/// is the same twice.
+#[must_use]
+pub fn is_transient(status: &Status) -> bool {
+    // A status with a source was made on this side, out of what the connection suffered.
+    status.source().is_some()
+        || matches!(
+            status.code(),
+            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown
+        )
+}
+
 fn endpoint(url: &str) -> Result<Endpoint, ConnectError> {
     let address = || ConnectError::Address(url.to_owned());
     let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|_| address())?;
@@ -81,6 +97,25 @@ mod tests {
             error.contains(&url) && error.contains("temper up"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn breaks_of_the_connection_are_transient_and_answers_are_not() {
+        let broken = Status::from_error(Box::new(std::io::Error::other("reset by peer")));
+        for status in [
+            broken,
+            Status::unavailable(""),
+            Status::deadline_exceeded(""),
+        ] {
+            assert!(is_transient(&status), "{status:?}");
+        }
+        for status in [
+            Status::aborted(""),
+            Status::internal(""),
+            Status::not_found(""),
+        ] {
+            assert!(!is_transient(&status), "{status:?}");
+        }
     }
 
     #[tokio::test]

@@ -47,10 +47,11 @@ pub fn explain(status: &Status) -> String {
     match fields.as_deref() {
         None | Some([]) => format!("{} ({:?})", status.message(), status.code()),
         Some(fields) => {
-            let lines: String = fields
+            let lines: Vec<_> = fields
                 .iter()
                 .map(|field| format!("\n  {}: {}", field.field, field.description))
                 .collect();
+            let lines = lines.concat();
             format!("the request has {} mistake(s):{lines}", fields.len())
         }
     }

@@ -1,4 +1,5 @@
 //! The object store on a real folder.
+#![expect(clippy::unwrap_used, reason = "a test's helpers may panic")]
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};

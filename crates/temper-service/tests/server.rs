@@ -1,4 +1,5 @@
 //! A real server on loopback: health, reflection in both versions, errors, the graceful stop.
+#![expect(clippy::unwrap_used, reason = "a test's helpers may panic")]
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -22,7 +23,7 @@ use tonic_health::pb::{
 };
 use tonic_reflection::pb::{v1, v1alpha};
 
-/// Answers every GetCurve with a mistake, and AggregateCurves once it gets a permit.
+/// Answers every `GetCurve` with a mistake, and `AggregateCurves` once it gets a permit.
 #[derive(Clone)]
 struct Slow {
     entered: Arc<Semaphore>,
@@ -114,14 +115,14 @@ async fn health_watchers_learn_of_the_stop() {
 
 /// The same conversation in either version of reflection.
 macro_rules! converse {
-    ($version:ident, $url:expr, $($message:expr),+) => {{
+    ($version:ident, $url:expr, $asks:expr) => {{
         use $version::{
             ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
             server_reflection_request::MessageRequest as Ask,
             server_reflection_response::MessageResponse as Answer,
         };
         let channel = client::connect($url).await.unwrap();
-        let asks = [$($message),+].map(|(kind, text): (&str, &str)| ServerReflectionRequest {
+        let asks = $asks.map(|(kind, text): (&str, &str)| ServerReflectionRequest {
             host: String::new(),
             message_request: Some(match kind {
                 "list" => Ask::ListServices(text.into()),
@@ -136,9 +137,11 @@ macro_rules! converse {
             .into_inner();
         answers
             .map(|answer| match answer.unwrap().message_response.unwrap() {
-                Answer::ListServicesResponse(list) => {
-                    list.service.into_iter().map(|service| service.name).collect::<Vec<_>>()
-                }
+                Answer::ListServicesResponse(list) => list
+                    .service
+                    .into_iter()
+                    .map(|service| service.name)
+                    .collect::<Vec<_>>(),
                 Answer::FileDescriptorResponse(files) => {
                     vec![format!("{} file", files.file_descriptor_proto.len())]
                 }
@@ -159,9 +162,8 @@ async fn both_reflections_list_and_describe_what_is_served() {
         ("symbol", "temper.v1.SweepSpec"),
         ("file", "google/protobuf/timestamp.proto"),
     ];
-    let [a, b, c, d, e] = asks;
-    let first = converse!(v1, &running.url, a, b, c, d, e);
-    let alpha = converse!(v1alpha, &running.url, a, b, c, d, e);
+    let first = converse!(v1, &running.url, asks);
+    let alpha = converse!(v1alpha, &running.url, asks);
     assert_eq!(first, alpha);
     let services = &first[0];
     for name in [
