@@ -1,0 +1,113 @@
+//! What the operator says about this machine.
+
+use std::{num::NonZeroUsize, path::PathBuf, thread};
+
+use clap::Args;
+use temper_data::Sources;
+use temper_torch::Device;
+
+/// Where images and weights lie.
+#[derive(Debug, Clone, Args)]
+pub struct Inputs {
+    /// Mirror folders of the hub, with models/OWNER/NAME and datasets/OWNER/NAME below
+    #[arg(
+        long,
+        env = "TEMPER_MIRROR",
+        value_delimiter = ':',
+        value_name = "FOLDERS"
+    )]
+    pub mirror: Vec<PathBuf>,
+    /// Folders below which image folders may be named
+    #[arg(
+        long,
+        env = "TEMPER_ROOTS",
+        value_delimiter = ':',
+        value_name = "FOLDERS"
+    )]
+    pub roots: Vec<PathBuf>,
+}
+
+/// How a worker runs.
+#[derive(Debug, Clone, Args)]
+pub struct Config {
+    /// The coordinator
+    #[arg(
+        long,
+        env = "TEMPER_COORDINATOR",
+        default_value = "http://127.0.0.1:7070",
+        value_name = "URL"
+    )]
+    pub coordinator: String,
+    /// What people call this worker [default: HOST:PID]
+    #[arg(long, env = "TEMPER_WORKER_NAME")]
+    pub name: Option<String>,
+    /// Where tensors live: cpu, or cuda:N
+    #[arg(long, env = "TEMPER_DEVICE", default_value = "cpu")]
+    pub device: Device,
+    /// Threads of one libtorch operation [default: cores / share]
+    #[arg(long, env = "TEMPER_THREADS")]
+    pub threads: Option<NonZeroUsize>,
+    /// Workers that share this machine's cores
+    #[arg(long, env = "TEMPER_SHARE", default_value = "1")]
+    pub share: NonZeroUsize,
+    /// Images after which an evaluation looks whether it should stop; changes no result
+    #[arg(long, env = "TEMPER_EVAL_BATCH", default_value = "64")]
+    pub eval_batch: NonZeroUsize,
+    /// Stop when standard input ends: whoever started this worker is gone then, however it ended
+    #[arg(long)]
+    pub stop_on_stdin_eof: bool,
+    /// Where images and weights lie.
+    #[command(flatten)]
+    pub inputs: Inputs,
+}
+
+impl Inputs {
+    /// The way to images and weights.
+    #[must_use]
+    pub fn sources(&self) -> Sources {
+        Sources::new(self.mirror.clone(), self.roots.clone())
+    }
+}
+
+impl Config {
+    /// The worker's name: as given, else this host's and the process's number.
+    #[must_use]
+    pub fn worker_name(&self) -> String {
+        self.name
+            .clone()
+            .unwrap_or_else(|| format!("{}:{}", host(), std::process::id()))
+    }
+
+    /// Threads of one libtorch operation: more in all than there are cores make each of them many
+    /// times slower.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        let cores = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        self.threads
+            .map_or_else(|| (cores() / self.share).max(1), NonZeroUsize::get)
+    }
+
+    /// Memory of the device in bytes; 0 where it is not known.
+    #[must_use]
+    pub fn memory_bytes(&self) -> i64 {
+        if self.device == Device::CPU {
+            host_memory().unwrap_or(0)
+        } else {
+            0
+        }
+    }
+}
+
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    name.map_or_else(|_| "worker".to_owned(), |name| name.trim().to_owned())
+}
+
+fn host_memory() -> Option<i64> {
+    let facts = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let total = facts
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kibibytes: i64 = total.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
+}

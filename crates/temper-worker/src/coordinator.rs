@@ -1,0 +1,111 @@
+//! The coordinator's WorkerService, each call with a time limit.
+
+use std::time::Duration;
+
+use temper_proto::v1::{self, worker_service_client::WorkerServiceClient};
+use temper_service::client::{self, ConnectError};
+use tonic::{Response, Status, transport::Channel};
+
+/// How long an ordinary call may take.
+const CALL_LIMIT: Duration = Duration::from_secs(15);
+/// How long the coordinator may wait for a job to lease out.
+const LONG_POLL: Duration = Duration::from_secs(20);
+
+/// A connection to the coordinator; clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Coordinator {
+    client: WorkerServiceClient<Channel>,
+}
+
+impl Coordinator {
+    /// Connects on first use, and again after each break.
+    pub(crate) fn new(url: &str) -> Result<Self, ConnectError> {
+        Ok(Self {
+            client: WorkerServiceClient::new(client::connect_lazily(url)?),
+        })
+    }
+
+    pub(crate) async fn register(
+        &self,
+        request: v1::RegisterRequest,
+    ) -> Result<v1::RegisterResponse, Status> {
+        let mut client = self.client.clone();
+        limited(CALL_LIMIT, client.register(request)).await
+    }
+
+    /// A job, or none after a long poll.
+    pub(crate) async fn lease(&self, incarnation: &str) -> Result<Option<v1::Assignment>, Status> {
+        let mut client = self.client.clone();
+        let wait = i64::try_from(LONG_POLL.as_secs()).unwrap_or(i64::MAX);
+        let request = v1::LeaseRequest {
+            incarnation: incarnation.to_owned(),
+            wait: Some(prost_types::Duration {
+                seconds: wait,
+                nanos: 0,
+            }),
+        };
+        let answer = limited(LONG_POLL + CALL_LIMIT, client.lease(request)).await?;
+        Ok(answer.assignment)
+    }
+
+    /// What became of the lease. The caller limits its time.
+    pub(crate) async fn heartbeat(self, lease: v1::LeaseRef) -> Result<v1::LeaseStatus, Status> {
+        let mut client = self.client;
+        let incarnation = lease.incarnation.clone();
+        let request = v1::HeartbeatRequest {
+            incarnation,
+            leases: vec![lease],
+        };
+        let answer = client.heartbeat(request).await?.into_inner();
+        Ok(answer.statuses().next().unwrap_or_default())
+    }
+
+    pub(crate) async fn report_epochs(
+        &self,
+        request: v1::ReportEpochsRequest,
+    ) -> Result<(), Status> {
+        let mut client = self.client.clone();
+        limited(CALL_LIMIT, client.report_epochs(request))
+            .await
+            .map(drop)
+    }
+
+    pub(crate) async fn register_checkpoint(
+        &self,
+        request: v1::RegisterCheckpointRequest,
+    ) -> Result<(), Status> {
+        let mut client = self.client.clone();
+        limited(CALL_LIMIT, client.register_checkpoint(request))
+            .await
+            .map(drop)
+    }
+
+    pub(crate) async fn complete(&self, request: v1::CompleteRequest) -> Result<(), Status> {
+        let mut client = self.client.clone();
+        limited(CALL_LIMIT, client.complete(request))
+            .await
+            .map(drop)
+    }
+
+    pub(crate) async fn fail(&self, request: v1::FailRequest) -> Result<(), Status> {
+        let mut client = self.client.clone();
+        limited(CALL_LIMIT, client.fail(request)).await.map(drop)
+    }
+
+    pub(crate) async fn release(&self, request: v1::ReleaseRequest) -> Result<(), Status> {
+        let mut client = self.client.clone();
+        limited(CALL_LIMIT, client.release(request)).await.map(drop)
+    }
+}
+
+async fn limited<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<T, Status> {
+    match tokio::time::timeout(limit, call).await {
+        Ok(answer) => answer.map(Response::into_inner),
+        Err(_elapsed) => Err(Status::deadline_exceeded(format!(
+            "no answer within {limit:?}"
+        ))),
+    }
+}

@@ -1,0 +1,83 @@
+//! `temper-worker`: leases jobs and runs them on one device.
+
+use std::{io::Read as _, process::ExitCode, thread, time::Duration};
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use temper_service::{stop::Stop, telemetry::Telemetry};
+use temper_worker::{config::Config, pin::Pin, session};
+
+/// How long a drain may take when whoever started this process is gone.
+const ORPHAN_GRACE: Duration = Duration::from_secs(5);
+
+/// Runs Temper's jobs on one device
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(flatten)]
+    telemetry: Telemetry,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Lease jobs and run them, until SIGTERM or SIGINT; a second signal cuts
+    Run(Config),
+    /// Print catalog entries with the digests of the files that are here, for `TEMPER_CATALOG`
+    Pin(Pin),
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let Arguments { telemetry, command } = Arguments::parse();
+    telemetry.init()?;
+    match command {
+        Command::Run(config) => run(config),
+        Command::Pin(pin) => {
+            let pinned = pin.run()?;
+            print!("{}", pinned.overlay);
+            eprint!("{}", pinned.complaints());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn run(config: Config) -> anyhow::Result<ExitCode> {
+    // Two threads: heartbeats go on while a checkpoint is digested.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("the runtime cannot be started")?;
+    let ended = runtime.block_on(async {
+        let stop = Stop::on_signals().context("signals cannot be handled")?;
+        if config.stop_on_stdin_eof {
+            watch_stdin(&stop)?;
+        }
+        session::run(config, stop).await?;
+        anyhow::Ok(())
+    });
+    // A read of images that was cut must not hold the process.
+    runtime.shutdown_background();
+    ended.map(|()| ExitCode::SUCCESS)
+}
+
+/// Drains when standard input ends, and cuts soon after: whoever started this process is gone, and
+/// the coordinator may be gone with it. The thread ends with the process at the latest.
+fn watch_stdin(stop: &Stop) -> anyhow::Result<()> {
+    let stop = stop.clone();
+    let watch = move || {
+        let mut stdin = std::io::stdin().lock();
+        let mut bytes = [0; 256];
+        while matches!(stdin.read(&mut bytes), Ok(1..)) {}
+        tracing::warn!("standard input ended: stopping");
+        stop.gracefully();
+        thread::sleep(ORPHAN_GRACE);
+        stop.now();
+    };
+    thread::Builder::new()
+        .name("stdin".to_owned())
+        .spawn(watch)
+        .context("no thread for stdin")?;
+    Ok(())
+}

@@ -1,0 +1,341 @@
+//! What a job reports, repeated over broken connections for as long as its lease lasts. Every report
+//! has the same effect twice: epochs replace, objects are put if absent, and Complete under its own
+//! fence answers OK again.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use temper_core::{Digest, ErrorKind, curve::Point, job::FailureClass, report::EpochMetrics};
+use temper_proto::v1::{self, complete_request};
+use temper_service::{
+    client::is_transient,
+    objects::{Objects, ObjectsError, Stored, artifact_path, checkpoint_path},
+    status,
+};
+use temper_torch::Checkpoint;
+use tonic::{Code, Status};
+
+use crate::{
+    assignment::Object,
+    coordinator::Coordinator,
+    error::JobError,
+    lease::{Ended, Lease},
+};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// A store that fails this often, over about 20 seconds, fails the attempt: heartbeats go on
+/// meanwhile, so that the lease would never end it.
+const STORE_TRIES: u32 = 8;
+
+/// Why a report was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The lease is over: there is nothing more to say.
+    #[error("the lease is over")]
+    LeaseOver,
+    /// The coordinator says no, and will say it again.
+    #[error("the coordinator refused the report")]
+    Refused(#[source] Status),
+}
+
+/// Pauses between tries, each twice as long as the one before.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Backoff(Duration);
+
+impl Backoff {
+    pub(crate) fn new() -> Self {
+        Self(FIRST_PAUSE)
+    }
+
+    pub(crate) async fn pause(&mut self) {
+        let pause = self.0;
+        self.0 = LONGEST_PAUSE.min(pause * 2);
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Where a job's reports go. Clones share the lease.
+#[derive(Debug, Clone)]
+pub(crate) struct Reports {
+    coordinator: Coordinator,
+    objects: Objects,
+    lease: Arc<Lease>,
+    key: Digest,
+}
+
+impl Reports {
+    pub(crate) fn new(
+        coordinator: Coordinator,
+        objects: Objects,
+        lease: Arc<Lease>,
+        key: Digest,
+    ) -> Self {
+        Self {
+            coordinator,
+            objects,
+            lease,
+            key,
+        }
+    }
+
+    pub(crate) fn lease(&self) -> &Arc<Lease> {
+        &self.lease
+    }
+
+    /// Reports one epoch.
+    pub(crate) async fn epoch(&self, metrics: &EpochMetrics) -> Result<(), ReportError> {
+        let request = v1::ReportEpochsRequest {
+            lease: self.reference(),
+            epochs: vec![metrics.into()],
+        };
+        persist(&self.lease, || {
+            self.coordinator.report_epochs(request.clone())
+        })
+        .await
+    }
+
+    /// Stores a checkpoint, then makes it the one to resume from.
+    pub(crate) async fn checkpoint(&self, checkpoint: Checkpoint) -> Result<(), JobError> {
+        let Checkpoint {
+            step,
+            epochs,
+            bytes,
+        } = checkpoint;
+        let path = checkpoint_path(&self.key, self.fence(), step);
+        let stored = self.put(&path, bytes.into()).await?;
+        let registered = v1::Checkpoint {
+            step: i64::try_from(step).unwrap_or(i64::MAX),
+            epochs,
+            size: length(&stored),
+            sha256: stored.sha256.to_string(),
+            path: stored.path,
+        };
+        let request = v1::RegisterCheckpointRequest {
+            lease: self.reference(),
+            checkpoint: Some(registered),
+        };
+        persist(&self.lease, || {
+            self.coordinator.register_checkpoint(request.clone())
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Stores the trained model, then hands it in.
+    pub(crate) async fn complete_training(
+        &self,
+        model: Vec<u8>,
+        epochs: u32,
+    ) -> Result<(), JobError> {
+        let path = artifact_path(&self.key, self.fence());
+        let stored = self.put(&path, model.into()).await?;
+        let artifact = v1::Artifact {
+            size: length(&stored),
+            sha256: stored.sha256.to_string(),
+            path: stored.path,
+        };
+        let result = v1::TrainResult {
+            artifact: Some(artifact),
+            epochs,
+        };
+        self.complete(complete_request::Result::Train(result)).await
+    }
+
+    /// Hands in a curve.
+    pub(crate) async fn complete_evaluation(&self, points: &[Point]) -> Result<(), JobError> {
+        let points = points.iter().map(Into::into).collect();
+        self.complete(complete_request::Result::Evaluate(v1::EvaluateResult {
+            points,
+        }))
+        .await
+    }
+
+    /// Ends the attempt as failed.
+    pub(crate) async fn fail(
+        &self,
+        class: FailureClass,
+        message: String,
+    ) -> Result<(), ReportError> {
+        let class = v1::FailureClass::from(class).into();
+        let request = v1::FailRequest {
+            lease: self.reference(),
+            failure_class: class,
+            message,
+        };
+        persist(&self.lease, || self.coordinator.fail(request.clone())).await
+    }
+
+    /// Gives the job back.
+    pub(crate) async fn release(&self) -> Result<(), ReportError> {
+        let request = v1::ReleaseRequest {
+            lease: self.reference(),
+        };
+        persist(&self.lease, || self.coordinator.release(request.clone())).await
+    }
+
+    /// The bytes of an object, verified.
+    pub(crate) async fn fetch(&self, object: &Object) -> Result<Bytes, JobError> {
+        let get = || self.objects.get(&object.path, object.sha256, object.size);
+        stored(&self.lease, get).await
+    }
+
+    async fn put(&self, path: &str, bytes: Bytes) -> Result<Stored, JobError> {
+        stored(&self.lease, || self.objects.put(path, bytes.clone())).await
+    }
+
+    /// A heartbeat that finds the job succeeded answers "lost". So when the lease ends while the
+    /// answer to Complete is awaited, Complete itself has the last word: one more try.
+    async fn complete(&self, result: complete_request::Result) -> Result<(), JobError> {
+        let request = v1::CompleteRequest {
+            lease: self.reference(),
+            result: Some(result),
+        };
+        let call = || self.coordinator.complete(request.clone());
+        match persist(&self.lease, call).await {
+            Err(ReportError::LeaseOver) => {
+                call().await.map_err(|_| ReportError::LeaseOver)?;
+                Ok(())
+            }
+            other => Ok(other?),
+        }
+    }
+
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "requests hold the lease as an optional field"
+    )]
+    fn reference(&self) -> Option<v1::LeaseRef> {
+        Some(self.lease.reference().clone())
+    }
+
+    fn fence(&self) -> i64 {
+        self.lease.reference().fence
+    }
+}
+
+/// Repeats `call` until it is answered or the lease is over. `ABORTED` ends the lease.
+///
+/// # Errors
+/// [`ReportError`].
+pub(crate) async fn persist<T, F>(lease: &Lease, call: impl Fn() -> F) -> Result<T, ReportError>
+where
+    F: Future<Output = Result<T, Status>>,
+{
+    let attempts = async {
+        let mut backoff = Backoff::new();
+        loop {
+            match call().await {
+                Ok(answer) => return Ok(answer),
+                Err(status) if status.code() == Code::Aborted => {
+                    tracing::info!(reason = status.message(), "the lease is lost");
+                    lease.end(Ended::Lost);
+                    return Err(ReportError::LeaseOver);
+                }
+                Err(status) if is_transient(&status) => {
+                    tracing::warn!(reason = status.message(), "no answer: trying again");
+                    backoff.pause().await;
+                }
+                Err(status) => return Err(ReportError::Refused(status)),
+            }
+        }
+    };
+    tokio::select! {
+        // An answer that came in time counts, even if the lease ended with it.
+        biased;
+        answer = attempts => answer,
+        () = lease.over().cancelled() => Err(ReportError::LeaseOver),
+    }
+}
+
+/// Repeats an operation of the object store a few times, while the lease lasts.
+async fn stored<T, F>(lease: &Lease, operation: impl Fn() -> F) -> Result<T, JobError>
+where
+    F: Future<Output = Result<T, ObjectsError>>,
+{
+    let attempts = async {
+        let mut backoff = Backoff::new();
+        for _ in 1..STORE_TRIES {
+            match operation().await {
+                Err(error) if error.kind() == ErrorKind::Unavailable => {
+                    tracing::warn!(error = status::chain(&error), "trying again");
+                    backoff.pause().await;
+                }
+                other => return other,
+            }
+        }
+        operation().await
+    };
+    tokio::select! {
+        biased;
+        answer = attempts => Ok(answer?),
+        () = lease.over().cancelled() => Err(ReportError::LeaseOver.into()),
+    }
+}
+
+fn length(stored: &Stored) -> i64 {
+    i64::try_from(stored.size).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    fn lease() -> Lease {
+        Lease::new(v1::LeaseRef {
+            job: "jobs/1".into(),
+            incarnation: "i".into(),
+            fence: 7,
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn report_is_repeated_until_the_coordinator_is_back() {
+        let calls = Cell::new(0);
+        let call = || {
+            calls.set(calls.get() + 1);
+            let back = calls.get() == 30;
+            async move {
+                if back {
+                    Ok(())
+                } else {
+                    Err(Status::unavailable("down"))
+                }
+            }
+        };
+        persist(&lease(), call).await.unwrap();
+        assert_eq!(calls.get(), 30);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn repeating_ends_with_the_lease() {
+        let lease = lease();
+        let call = || async { Err::<(), _>(Status::unavailable("down")) };
+        let ends = async {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            lease.end(Ended::Silent);
+        };
+        let (result, ()) = tokio::join!(persist(&lease, call), ends);
+        assert!(matches!(result, Err(ReportError::LeaseOver)));
+        assert_eq!(lease.ended(), Some(Ended::Silent));
+    }
+
+    #[tokio::test]
+    async fn aborted_ends_the_lease_and_refusals_are_not_repeated() {
+        let held = lease();
+        let result = persist(&held, || async { Err::<(), _>(Status::aborted("fence 8")) }).await;
+        assert!(matches!(result, Err(ReportError::LeaseOver)));
+        assert_eq!(held.ended(), Some(Ended::Lost));
+
+        let calls = Cell::new(0);
+        let call = || {
+            calls.set(calls.get() + 1);
+            async { Err::<(), _>(Status::invalid_argument("epoch 3 is missing")) }
+        };
+        let result = persist(&lease(), call).await;
+        assert!(matches!(result, Err(ReportError::Refused(_))));
+        assert_eq!(calls.get(), 1);
+    }
+}
