@@ -1,4 +1,4 @@
-//! Projected gradient descent, untargeted, l_inf, on the cross-entropy (Madry et al. 2018), in the
+//! Projected gradient descent, untargeted, `l_inf`, on the cross-entropy (Madry et al. 2018), in the
 //! order of operations of torchattacks 3.5.1.
 
 use tch::{Reduction, Tensor};

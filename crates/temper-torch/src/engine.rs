@@ -57,9 +57,9 @@ impl fmt::Display for Device {
     }
 }
 
-/// Sets how many threads one libtorch operation uses on the processor, at least 1. It holds for
-/// the whole process; more threads in all than cores make every operation many times slower.
-/// Results are repeatable to the last bit with one thread.
+/// Sets how many threads one libtorch operation uses on the processor, at least 1; to be called on
+/// the thread that computes, before it does. More threads in all than cores make every operation
+/// many times slower. Results are repeatable to the last bit with one thread.
 pub fn set_threads(count: usize) {
     tch::set_num_threads(i32::try_from(count.max(1)).unwrap_or(i32::MAX));
 }

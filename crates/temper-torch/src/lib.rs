@@ -4,7 +4,7 @@
 //! [`evaluate`] on one OS thread of its own. Operations inside are written in tch's plain form,
 //! which panics where libtorch throws; the entry points turn that into a [`TorchError`].
 //!
-//! On one thread ([`set_threads`]) everything is repeatable to the last bit.
+//! On one thread ([`set_threads`], called on the thread that computes) everything is repeatable to the last bit.
 
 pub mod attack;
 mod batch;
@@ -16,8 +16,10 @@ mod measure;
 pub mod models;
 pub mod optim;
 mod plan;
+mod run;
 pub mod tensors;
 mod trainer;
+mod validation;
 
 pub use checkpoint::Checkpoint;
 pub use engine::{Device, run, set_threads};

@@ -138,14 +138,12 @@ impl Network {
     }
 
     /// Features `f32[n, f]` of images `f32[n, 3, s, s]` with pixels in `[0, 1]`.
-    #[must_use]
     pub fn features(&self, x: &Tensor, mode: Mode) -> Tensor {
         self.backbone
             .features(&((x - &self.mean) / &self.deviation), mode)
     }
 
     /// Logits `f32[n, classes]` of images `f32[n, 3, s, s]` with pixels in `[0, 1]`.
-    #[must_use]
     pub fn logits(&self, x: &Tensor, mode: Mode) -> Tensor {
         self.classifier.forward(&self.features(x, mode))
     }

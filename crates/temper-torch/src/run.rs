@@ -1,0 +1,271 @@
+//! A run: its state, its steps, and how it stops.
+
+use std::time::Instant;
+
+use tch::Tensor;
+use temper_core::{
+    Digest, key,
+    random::{Keyed, Purpose},
+    report::EpochMetrics,
+    spec::TrainSpec,
+};
+
+use crate::{
+    Control, Interrupted, Observer, TorchError, TrainOutcome, TrainedModel, Training, attack,
+    batch::{Images, flip},
+    checkpoint::{self, Counters},
+    models::{Architecture, Head, Mode, Network},
+    optim::{AdamW, Rates},
+    plan::Plan,
+    tensors::Tensors,
+    validation::validate,
+};
+
+pub(crate) struct Run<'a> {
+    spec: &'a TrainSpec,
+    key: Digest,
+    plan: Plan,
+    train: Images<'a>,
+    validation: Images<'a>,
+    network: Network,
+    optimiser: AdamW,
+    counters: Counters,
+    /// Order of the samples in the epoch that runs.
+    order: Option<(u32, Vec<usize>)>,
+    /// Step and epochs of the checkpoint that exists.
+    saved: (u64, u32),
+}
+
+impl<'a> Run<'a> {
+    /// A fresh run, or the one that `resume` holds.
+    pub fn new(training: &Training<'a>, resume: Option<&[u8]>) -> Result<Self, TorchError> {
+        let (spec, device) = (training.spec, training.device);
+        let key = key::training_key(spec);
+        let architecture = Architecture::of(spec);
+        let wanted = (spec.data.image_size, architecture.classes);
+        let train = Images::new("training", training.train, wanted, device)?;
+        let validation = Images::new("validation", training.validation, wanted, device)?;
+        let plan = Plan::new(spec, train.len())?;
+        let decay = spec.hyperparameters.weight_decay;
+        let (network, optimiser, counters) = if let Some(bytes) = resume {
+            let saved = checkpoint::decode(key, bytes)?;
+            let network = Network::load(&architecture, &saved.model, Head::Stored, device)
+                .map_err(|error| TorchError::BadCheckpoint(error.to_string()))?;
+            let mut optimiser = AdamW::new(&network, decay);
+            optimiser.restore(&saved.optimiser, saved.counters.step)?;
+            (network, optimiser, saved.counters)
+        } else {
+            let source = Tensors::read(training.weights)?;
+            let head = Head::Fresh { seed: spec.seed };
+            let network = Network::load(&architecture, &source, head, device)?;
+            let optimiser = AdamW::new(&network, decay);
+            (network, optimiser, Counters::default())
+        };
+        let saved = (counters.step, counters.epochs);
+        let order = None;
+        Ok(Self {
+            spec,
+            key,
+            plan,
+            train,
+            validation,
+            network,
+            optimiser,
+            counters,
+            order,
+            saved,
+        })
+    }
+
+    /// Runs to the end, or until told to stop.
+    pub fn drive(mut self, observer: &mut dyn Observer) -> Result<TrainOutcome, TorchError> {
+        while self.counters.epochs < self.plan.epochs() {
+            match observer.control() {
+                Control::Continue => {}
+                Control::Drain => {
+                    return Ok(match self.save(observer)? {
+                        Ok(()) => TrainOutcome::Drained,
+                        Err(Interrupted) => TrainOutcome::Aborted,
+                    });
+                }
+                Control::Abort => return Ok(TrainOutcome::Aborted),
+            }
+            let trained = u64::from(self.counters.epochs + 1) * self.plan.steps_per_epoch();
+            if self.counters.step < trained {
+                self.step()?;
+            } else if self.close_epoch(observer)?.is_err() {
+                return Ok(TrainOutcome::Aborted);
+            }
+        }
+        let bytes = self.network.to_safetensors()?;
+        let (epochs, steps) = (self.counters.epochs, self.counters.step);
+        Ok(TrainOutcome::Finished(TrainedModel {
+            bytes,
+            epochs,
+            steps,
+        }))
+    }
+
+    /// One optimiser step.
+    fn step(&mut self) -> Result<(), TorchError> {
+        let started = Instant::now();
+        let Counters {
+            step,
+            epochs: epoch,
+            ..
+        } = self.counters;
+        let epsilon = self.epsilon(step);
+        let batch = self
+            .plan
+            .batch(step - u64::from(epoch) * self.plan.steps_per_epoch());
+        let order = self.order(epoch);
+        let (mut loss, mut gradients) = (0.0, Vec::new());
+        for part in self.plan.micro_batches(batch.clone()) {
+            let (part_loss, part_gradients) =
+                self.gradients(epoch, &order[part], (epsilon, batch.len()))?;
+            loss += part_loss;
+            add(&mut gradients, part_gradients);
+        }
+        self.order = Some((epoch, order));
+        let rates = Rates::at(&self.spec.hyperparameters, step, self.plan.steps());
+        self.optimiser.step(&gradients, rates);
+        let counters = &mut self.counters;
+        counters.step += 1;
+        counters.samples += batch.len() as u64;
+        counters.loss_bits = (f64::from_bits(counters.loss_bits) + loss).to_bits();
+        counters.micros += u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        Ok(())
+    }
+
+    /// The summed loss of `samples` and the gradient of their part of the mean loss over a batch
+    /// of `of` samples.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a batch is far below 2^52 samples"
+    )]
+    fn gradients(
+        &self,
+        epoch: u32,
+        samples: &[usize],
+        (epsilon, of): (f64, usize),
+    ) -> Result<(f64, Vec<Tensor>), TorchError> {
+        let keyed = |purpose| Keyed::new(self.spec.seed, purpose, epoch, 0);
+        let (mut x, y) = self.train.batch(samples);
+        if self.spec.training.horizontal_flip {
+            x = flip(&x, &keyed(Purpose::Flip), samples);
+        }
+        if epsilon > 0.0 {
+            let pgd = &self.spec.training.attack;
+            let noise = keyed(Purpose::TrainNoise);
+            let noise = pgd.random_start.then(|| self.train.noise(&noise, samples));
+            let model = |x: &Tensor| self.network.logits(x, Mode::Evaluate);
+            x = attack::pgd(&model, (&x, &y), epsilon, pgd, noise.as_ref())
+                .map_err(|error| self.diverged(error))?;
+        }
+        let loss = attack::cross_entropy_sum(&self.network.logits(&x, Mode::Train), &y);
+        let value = loss.double_value(&[]);
+        if !value.is_finite() {
+            return Err(self.diverged(TorchError::NotFinite));
+        }
+        let mean = loss / of as f64;
+        let parameters = self.optimiser.parameters();
+        Ok((
+            value,
+            Tensor::run_backward(&[&mean], &parameters, false, false),
+        ))
+    }
+
+    /// Validates and reports the epoch, then hands over a checkpoint. Validation that is told to
+    /// stop leaves the epoch open, so that a run resumed from here validates first.
+    fn close_epoch(
+        &mut self,
+        observer: &mut dyn Observer,
+    ) -> Result<Result<(), Interrupted>, TorchError> {
+        let result = validate(self.spec, &self.network, &self.validation, observer);
+        let Some(accuracy) = result.map_err(|error| self.diverged(error))? else {
+            return Ok(Ok(()));
+        };
+        let Counters {
+            step,
+            epochs,
+            samples,
+            loss_bits,
+            micros,
+        } = self.counters;
+        let last = step.saturating_sub(1);
+        #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+        let (samples, seconds) = (samples as f64, micros as f64 / 1e6);
+        let metrics = EpochMetrics {
+            epoch: epochs,
+            epsilon: self.epsilon(last),
+            learning_rate: Rates::at(&self.spec.hyperparameters, last, self.plan.steps()).backbone,
+            train_loss: f64::from_bits(loss_bits) / samples,
+            validation_accuracy: accuracy.clean,
+            validation_robust_accuracy: accuracy.robust,
+            images_per_second: samples / seconds.max(1e-6),
+        };
+        if observer.epoch(metrics).is_err() {
+            return Ok(Err(Interrupted));
+        }
+        self.counters = Counters {
+            step,
+            epochs: epochs + 1,
+            ..Counters::default()
+        };
+        self.save(observer)
+    }
+
+    /// Hands over the state, unless a checkpoint of it exists.
+    fn save(&mut self, observer: &mut dyn Observer) -> Result<Result<(), Interrupted>, TorchError> {
+        let state = (self.counters.step, self.counters.epochs);
+        if self.saved == state {
+            return Ok(Ok(()));
+        }
+        let made = checkpoint::encode(self.key, self.counters, &self.network, &self.optimiser)?;
+        self.saved = state;
+        Ok(observer.checkpoint(made))
+    }
+
+    /// Outputs that are not finite are a divergence, here where a model learns.
+    fn diverged(&self, error: TorchError) -> TorchError {
+        match error {
+            TorchError::NotFinite => TorchError::Diverged {
+                step: self.counters.step,
+            },
+            other => other,
+        }
+    }
+
+    /// The strength at `step`: the schedule's at the share of steps done before it.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "counts of steps are far below 2^52"
+    )]
+    fn epsilon(&self, step: u64) -> f64 {
+        self.spec
+            .ramp
+            .epsilon(step as f64 / self.plan.steps() as f64)
+    }
+
+    /// Takes the order of the samples in `epoch`; the caller puts it back.
+    fn order(&mut self, epoch: u32) -> Vec<usize> {
+        match self.order.take() {
+            Some((of, order)) if of == epoch => order,
+            _ => {
+                let keyed = Keyed::new(self.spec.seed, Purpose::Shuffle, epoch, 0);
+                keyed.permutation(self.train.len())
+            }
+        }
+    }
+}
+
+/// Adds gradients tensor by tensor; the first ones are taken as they are.
+fn add(sum: &mut Vec<Tensor>, gradients: Vec<Tensor>) {
+    if sum.is_empty() {
+        *sum = gradients;
+        return;
+    }
+    for (sum, gradient) in sum.iter_mut().zip(gradients) {
+        *sum += gradient;
+    }
+}

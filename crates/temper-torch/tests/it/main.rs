@@ -1,0 +1,9 @@
+//! The crate from outside, on real weights: one binary, because each links libtorch.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod attack;
+mod evaluation;
+mod models;
+mod optim;
+mod support;
+mod training;
