@@ -228,8 +228,10 @@ impl Catalog {
     /// # Errors
     /// When there is none, or it is not pinned.
     pub fn model(&self, name: &str) -> Result<PinnedModel, LookupError> {
-        let entry =
-            self.models.get(name).ok_or_else(|| unknown("model", name, self.models.keys()))?;
+        let entry = self
+            .models
+            .get(name)
+            .ok_or_else(|| unknown("model", name, self.models.keys()))?;
         let sha256 = entry.sha256.ok_or_else(|| unpinned("model", name))?;
         Ok(PinnedModel {
             name: name.to_owned(),
@@ -254,13 +256,20 @@ impl Catalog {
             return Err(unpinned("dataset", name));
         }
         let (name, classes, source) = (name.to_owned(), entry.classes, entry.source.clone());
-        Ok(PinnedDataset { name, classes, source })
+        Ok(PinnedDataset {
+            name,
+            classes,
+            source,
+        })
     }
 
     fn paths(&self) -> Vec<(String, &str)> {
         let mut paths = Vec::new();
         for (name, entry) in &self.models {
-            paths.push((format!("models.{name}.repository"), entry.repository.as_str()));
+            paths.push((
+                format!("models.{name}.repository"),
+                entry.repository.as_str(),
+            ));
             paths.push((format!("models.{name}.file"), entry.file.as_str()));
         }
         for (name, entry) in &self.datasets {
@@ -270,7 +279,10 @@ impl Catalog {
                 Source::Idx { repository, .. } | Source::Parquet { repository, .. } => {
                     paths.push((field.clone(), repository));
                     paths.extend(
-                        entry.source.files().map(|file| (field.clone(), file.path.as_str())),
+                        entry
+                            .source
+                            .files()
+                            .map(|file| (field.clone(), file.path.as_str())),
                     );
                 }
             }
@@ -283,7 +295,13 @@ impl Source {
     /// The files of a hub repository, in a fixed order; none for a folder.
     pub fn files(&self) -> impl Iterator<Item = &File> {
         let files: Vec<&File> = match self {
-            Self::Idx { train_images, train_labels, test_images, test_labels, .. } => {
+            Self::Idx {
+                train_images,
+                train_labels,
+                test_images,
+                test_labels,
+                ..
+            } => {
                 vec![train_images, train_labels, test_images, test_labels]
             }
             Self::Parquet { train, test, .. } => train.iter().chain(test).collect(),
@@ -295,7 +313,13 @@ impl Source {
     /// The same files, to be changed.
     pub fn files_mut(&mut self) -> impl Iterator<Item = &mut File> {
         let files: Vec<&mut File> = match self {
-            Self::Idx { train_images, train_labels, test_images, test_labels, .. } => {
+            Self::Idx {
+                train_images,
+                train_labels,
+                test_images,
+                test_labels,
+                ..
+            } => {
                 vec![train_images, train_labels, test_images, test_labels]
             }
             Self::Parquet { train, test, .. } => train.iter_mut().chain(test).collect(),
@@ -329,11 +353,18 @@ fn unknown<'a>(
     known: impl Iterator<Item = &'a String>,
 ) -> LookupError {
     let known = known.map(String::as_str).collect::<Vec<_>>().join(", ");
-    LookupError::Unknown { kind, name: name.to_owned(), known }
+    LookupError::Unknown {
+        kind,
+        name: name.to_owned(),
+        known,
+    }
 }
 
 fn unpinned(kind: &'static str, name: &str) -> LookupError {
-    LookupError::Unpinned { kind, name: name.to_owned() }
+    LookupError::Unpinned {
+        kind,
+        name: name.to_owned(),
+    }
 }
 
 fn is_relative_and_plain(path: &str) -> bool {
@@ -353,7 +384,10 @@ mod tests {
             assert_eq!(catalog.model(name).unwrap().name, name);
         }
         assert_eq!(catalog.dataset("fashion-mnist").unwrap().classes, 10);
-        assert!(matches!(catalog.dataset("cifar10"), Err(LookupError::Unpinned { .. })));
+        assert!(matches!(
+            catalog.dataset("cifar10"),
+            Err(LookupError::Unpinned { .. })
+        ));
         let unknown = catalog.model("resnet9000").unwrap_err().to_string();
         assert!(unknown.contains("mobilenetv2"), "{unknown}");
     }
@@ -365,7 +399,10 @@ mod tests {
                 "[datasets.mine]\nclasses = 2\nlicence = \"none\"\n\
                  source = {{ format = \"folder\", path = \"{path}\" }}"
             );
-            assert!(matches!(Catalog::parse(&text), Err(CatalogError::Path(_))), "{path}");
+            assert!(
+                matches!(Catalog::parse(&text), Err(CatalogError::Path(_))),
+                "{path}"
+            );
         }
     }
 
@@ -374,7 +411,9 @@ mod tests {
         let mut catalog = Catalog::built_in().unwrap();
         let mut pinned = catalog.clone();
         let source = &mut pinned.datasets.get_mut("cifar10").unwrap().source;
-        source.files_mut().for_each(|file| file.sha256 = Some(Digest::of(b"bytes")));
+        source
+            .files_mut()
+            .for_each(|file| file.sha256 = Some(Digest::of(b"bytes")));
         catalog.overlay(pinned);
         assert!(catalog.dataset("cifar10").is_ok());
     }

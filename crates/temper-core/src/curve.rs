@@ -57,7 +57,10 @@ pub fn expected_robustness(points: &[Point]) -> Result<f64, CurveError> {
     if !first.epsilon.is_zero() || !points.is_sorted_by(|a, b| a.epsilon < b.epsilon) {
         return Err(CurveError::Grid);
     }
-    if points.iter().any(|point| point.samples == 0 || point.correct > point.samples) {
+    if points
+        .iter()
+        .any(|point| point.samples == 0 || point.correct > point.samples)
+    {
         return Err(CurveError::Count);
     }
     if points.len() == 1 {
@@ -85,7 +88,11 @@ pub fn summarise(values: &[f64]) -> Option<Summary> {
     let mean = values.iter().sum::<f64>() / n;
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
     let standard_deviation = (count > 1).then(|| (squares / (n - 1.0)).sqrt());
-    Some(Summary { mean, standard_deviation, count })
+    Some(Summary {
+        mean,
+        standard_deviation,
+        count,
+    })
 }
 
 #[cfg(test)]
@@ -98,7 +105,11 @@ mod tests {
         let end = u32::try_from(correct.len()).unwrap() - 1;
         (0..=end)
             .zip(correct)
-            .map(|(i, &correct)| Point { epsilon: Epsilon::new(i, 255).unwrap(), correct, samples })
+            .map(|(i, &correct)| Point {
+                epsilon: Epsilon::new(i, 255).unwrap(),
+                correct,
+                samples,
+            })
             .collect()
     }
 
@@ -112,9 +123,18 @@ mod tests {
     #[test]
     fn what_is_no_curve_is_refused() {
         assert_eq!(expected_robustness(&[]), Err(CurveError::Empty));
-        assert_eq!(expected_robustness(&curve(&[5, 4], 10)[1..]), Err(CurveError::Grid));
-        assert_eq!(expected_robustness(&curve(&[11, 4], 10)), Err(CurveError::Count));
-        assert_eq!(expected_robustness(&curve(&[0, 0], 0)), Err(CurveError::Count));
+        assert_eq!(
+            expected_robustness(&curve(&[5, 4], 10)[1..]),
+            Err(CurveError::Grid)
+        );
+        assert_eq!(
+            expected_robustness(&curve(&[11, 4], 10)),
+            Err(CurveError::Count)
+        );
+        assert_eq!(
+            expected_robustness(&curve(&[0, 0], 0)),
+            Err(CurveError::Count)
+        );
     }
 
     #[test]

@@ -56,7 +56,10 @@ impl TryFrom<&[u8]> for Digest {
     type Error = ParseDigestError;
 
     fn try_from(bytes: &[u8]) -> Result<Self, ParseDigestError> {
-        bytes.try_into().map(Self).map_err(|_| ParseDigestError(hex::encode(bytes)))
+        bytes
+            .try_into()
+            .map(Self)
+            .map_err(|_| ParseDigestError(hex::encode(bytes)))
     }
 }
 

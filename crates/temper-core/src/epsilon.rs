@@ -6,7 +6,7 @@ use std::{fmt, str::FromStr};
 use num_rational::Ratio;
 use serde::{Deserialize, Serialize};
 
-/// An l_inf perturbation strength in pixel space, an exact rational in `[0, 1]`, where pixels lie
+/// An `l_inf` perturbation strength in pixel space, an exact rational in `[0, 1]`, where pixels lie
 /// in `[0, 1]` too. Written `4/255`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
@@ -134,7 +134,10 @@ fn parse_unit_ratio(text: &str) -> Result<Ratio<u32>, ParseRatioError> {
         return Err(ParseRatioError::OutOfRange(text.to_owned()));
     }
     let (numerator, denominator) = if let Some((n, d)) = trimmed.split_once('/') {
-        (n.trim().to_owned(), d.trim().parse().map_err(|_| malformed())?)
+        (
+            n.trim().to_owned(),
+            d.trim().parse().map_err(|_| malformed())?,
+        )
     } else if let Some((whole, places)) = trimmed.split_once('.') {
         let scale = u32::try_from(places.len())
             .ok()
@@ -217,7 +220,10 @@ mod tests {
         let grid = Epsilon::grid(eps("4/255"), eps("1/255"));
         let texts: Vec<_> = grid.iter().map(ToString::to_string).collect();
         assert_eq!(texts, ["0", "1/255", "2/255", "1/85", "4/255"]);
-        assert_eq!(Epsilon::grid(eps("3/510"), eps("1/255")).last(), Some(&eps("3/510")));
+        assert_eq!(
+            Epsilon::grid(eps("3/510"), eps("1/255")).last(),
+            Some(&eps("3/510"))
+        );
         assert_eq!(Epsilon::grid(Epsilon::ZERO, eps("1/255")), [Epsilon::ZERO]);
     }
 }

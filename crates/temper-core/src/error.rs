@@ -43,7 +43,10 @@ pub struct Violations(Vec<FieldViolation>);
 impl Violations {
     /// Adds one violation.
     pub fn add(&mut self, field: impl Into<String>, description: impl Into<String>) {
-        self.0.push(FieldViolation { field: field.into(), description: description.into() });
+        self.0.push(FieldViolation {
+            field: field.into(),
+            description: description.into(),
+        });
     }
 
     /// Adds a violation unless `holds`.
@@ -55,13 +58,17 @@ impl Violations {
 
     /// Keeps the value of `result`, or notes its error under `field`.
     pub fn take<T, E: fmt::Display>(&mut self, field: &str, result: Result<T, E>) -> Option<T> {
-        result.map_err(|error| self.add(field, error.to_string())).ok()
+        result
+            .map_err(|error| self.add(field, error.to_string()))
+            .ok()
     }
 
     /// Whether something is already wrong with `field` or a part of it.
     #[must_use]
     pub fn touch(&self, field: &str) -> bool {
-        self.0.iter().any(|violation| violation.field.starts_with(field))
+        self.0
+            .iter()
+            .any(|violation| violation.field.starts_with(field))
     }
 
     /// The violations in the order in which they were found.
@@ -70,12 +77,30 @@ impl Violations {
         &self.0
     }
 
+    /// The same, with every field's path below `parent`.
+    #[must_use]
+    pub fn below(mut self, parent: &str) -> Self {
+        for violation in &mut self.0 {
+            violation.field = format!("{parent}.{}", violation.field);
+        }
+        self
+    }
+
+    /// Takes over all of `other`.
+    pub fn extend(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     /// `value` if nothing is wrong, else all that is.
     ///
     /// # Errors
     /// The violations themselves, when there is at least one.
     pub fn into_result<T>(self, value: T) -> Result<T, Self> {
-        if self.0.is_empty() { Ok(value) } else { Err(self) }
+        if self.0.is_empty() {
+            Ok(value)
+        } else {
+            Err(self)
+        }
     }
 }
 
@@ -83,7 +108,11 @@ impl fmt::Display for Violations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, violation) in self.0.iter().enumerate() {
             let separator = if i == 0 { "" } else { "; " };
-            write!(f, "{separator}{}: {}", violation.field, violation.description)?;
+            write!(
+                f,
+                "{separator}{}: {}",
+                violation.field, violation.description
+            )?;
         }
         Ok(())
     }

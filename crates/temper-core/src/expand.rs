@@ -89,8 +89,14 @@ struct Layout {
 
 impl Default for Layout {
     fn default() -> Self {
-        let expansion = Expansion { cells: Vec::new(), jobs: Vec::new() };
-        Self { expansion, seen: HashSet::new() }
+        let expansion = Expansion {
+            cells: Vec::new(),
+            jobs: Vec::new(),
+        };
+        Self {
+            expansion,
+            seen: HashSet::new(),
+        }
     }
 }
 
@@ -126,7 +132,11 @@ impl Layout {
     fn job(&mut self, spec: JobSpec, depends_on: Option<Digest>) -> Digest {
         let key = key::job_key(&spec);
         if self.seen.insert(key) {
-            self.expansion.jobs.push(Job { key, spec, depends_on });
+            self.expansion.jobs.push(Job {
+                key,
+                spec,
+                depends_on,
+            });
         }
         key
     }

@@ -247,8 +247,14 @@ mod tests {
         assert_eq!(FailureClass::Lost.verdict(1), Verdict::RetryAfter(0));
         assert_eq!(FailureClass::Lost.verdict(2), Verdict::GiveUp);
         assert_eq!(FailureClass::BadInput.verdict(0), Verdict::GiveUp);
-        assert_eq!(FailureClass::Infrastructure.verdict(3), Verdict::RetryAfter(40));
-        assert_eq!(FailureClass::Preempted.verdict(1000), Verdict::RetryAfter(0));
+        assert_eq!(
+            FailureClass::Infrastructure.verdict(3),
+            Verdict::RetryAfter(40)
+        );
+        assert_eq!(
+            FailureClass::Preempted.verdict(1000),
+            Verdict::RetryAfter(0)
+        );
     }
 
     #[test]
@@ -256,7 +262,10 @@ mod tests {
         for state in STATES {
             assert_eq!(JobState::from_name(state.as_str()), Some(state));
         }
-        assert_eq!(FailureClass::from_name("out-of-memory"), Some(FailureClass::OutOfMemory));
+        assert_eq!(
+            FailureClass::from_name("out-of-memory"),
+            Some(FailureClass::OutOfMemory)
+        );
         assert_eq!(JobKind::from_name("other"), None);
     }
 }

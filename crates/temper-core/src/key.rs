@@ -114,11 +114,22 @@ pub fn digest_of<T: Serialize>(value: &T) -> Digest {
 pub(crate) fn dataset_digest(dataset: &PinnedDataset) -> Digest {
     let (format, files, columns) = match &dataset.source {
         Source::Idx { .. } => ("idx", None, Vec::new()),
-        Source::Parquet { image_column, label_column, .. } => {
-            ("parquet", None, vec![image_column.as_str(), label_column.as_str()])
-        }
+        Source::Parquet {
+            image_column,
+            label_column,
+            ..
+        } => (
+            "parquet",
+            None,
+            vec![image_column.as_str(), label_column.as_str()],
+        ),
         Source::Folder { manifest, .. } => ("folder", Some(vec![*manifest]), Vec::new()),
     };
     let files = files.unwrap_or_else(|| dataset.source.files().map(|file| file.sha256).collect());
-    digest_of(&DatasetDocument { classes: dataset.classes, format, files, columns })
+    digest_of(&DatasetDocument {
+        classes: dataset.classes,
+        format,
+        files,
+        columns,
+    })
 }

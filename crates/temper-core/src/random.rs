@@ -119,7 +119,9 @@ mod tests {
     #[test]
     fn any_part_of_the_key_changes_the_stream() {
         let of = |seed, purpose, round, restart, sample| {
-            Keyed::new(seed, purpose, round, restart).stream(sample).bits()
+            Keyed::new(seed, purpose, round, restart)
+                .stream(sample)
+                .bits()
         };
         let base = of(1, Purpose::Flip, 1, 1, 1);
         assert!(

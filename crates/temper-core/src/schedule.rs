@@ -58,7 +58,10 @@ impl Schedule {
     #[must_use]
     pub fn two_hinge_default() -> Self {
         let quarter = |count| Fraction::new(count, 4).unwrap_or(Fraction::ZERO);
-        Self::TwoHinge { start: quarter(1), end: quarter(3) }
+        Self::TwoHinge {
+            start: quarter(1),
+            end: quarter(3),
+        }
     }
 
     /// The run's ramp towards `target`.
@@ -92,7 +95,9 @@ impl Ramp {
     /// result lies in `[0, 1]` and never falls as `progress` grows.
     #[must_use]
     pub fn alpha(&self, progress: f64) -> f64 {
-        let Self::Hinged { start, end, .. } = self else { return 0.0 };
+        let Self::Hinged { start, end, .. } = self else {
+            return 0.0;
+        };
         let (start, end) = (start.value(), end.value());
         if progress >= end {
             1.0
@@ -137,7 +142,12 @@ mod tests {
             start: Fraction::new(a.min(b), 50).unwrap(),
             end: Fraction::new(a.max(b), 50).unwrap(),
         });
-        prop_oneof![Just(Schedule::Standard), Just(Schedule::Fixed), Just(Schedule::Linear), hinges]
+        prop_oneof![
+            Just(Schedule::Standard),
+            Just(Schedule::Fixed),
+            Just(Schedule::Linear),
+            hinges
+        ]
     }
 
     proptest! {
@@ -160,8 +170,17 @@ mod tests {
     #[test]
     fn equal_shapes_are_one_ramp() {
         let hinges = |start, end| Schedule::TwoHinge { start, end }.ramp(target());
-        assert_eq!(Schedule::Fixed.ramp(target()), hinges(Fraction::ZERO, Fraction::ZERO));
-        assert_eq!(Schedule::Linear.ramp(target()), hinges(Fraction::ZERO, Fraction::ONE));
-        assert_eq!(Schedule::Standard.ramp(target()), Schedule::Standard.ramp(Epsilon::ZERO));
+        assert_eq!(
+            Schedule::Fixed.ramp(target()),
+            hinges(Fraction::ZERO, Fraction::ZERO)
+        );
+        assert_eq!(
+            Schedule::Linear.ramp(target()),
+            hinges(Fraction::ZERO, Fraction::ONE)
+        );
+        assert_eq!(
+            Schedule::Standard.ramp(target()),
+            Schedule::Standard.ramp(Epsilon::ZERO)
+        );
     }
 }

@@ -75,7 +75,7 @@ pub enum Precision {
     Fp32,
 }
 
-/// Projected gradient descent, untargeted, l_inf, on the cross-entropy (Madry et al. 2018).
+/// Projected gradient descent, untargeted, `l_inf`, on the cross-entropy (Madry et al. 2018).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Pgd {
     /// Gradient steps, at least 1.
@@ -200,12 +200,19 @@ impl Pgd {
     #[must_use]
     pub fn with_steps(steps: u32) -> Self {
         let relative_step_size = 2.5 / f64::from(steps.max(1));
-        Self { steps, relative_step_size, random_start: true }
+        Self {
+            steps,
+            relative_step_size,
+            random_start: true,
+        }
     }
 }
 
 impl Default for ValidationSettings {
     fn default() -> Self {
-        Self { attack: Pgd::with_steps(10), robust_samples: 512 }
+        Self {
+            attack: Pgd::with_steps(10),
+            robust_samples: 512,
+        }
     }
 }

@@ -17,27 +17,54 @@ const MAX_GRID: f64 = 256.0;
 /// could not be read) are not blamed for being empty as well.
 pub fn sweep(spec: &SweepSpec, violations: &mut Violations) {
     axis(violations, "spec.models", &spec.models, ToString::to_string);
-    axis(violations, "spec.datasets", &spec.datasets, ToString::to_string);
-    axis(violations, "spec.schedules", &spec.schedules, ToString::to_string);
-    axis(violations, "spec.target_epsilons", &spec.target_epsilons, ToString::to_string);
+    axis(
+        violations,
+        "spec.datasets",
+        &spec.datasets,
+        ToString::to_string,
+    );
+    axis(
+        violations,
+        "spec.schedules",
+        &spec.schedules,
+        ToString::to_string,
+    );
+    axis(
+        violations,
+        "spec.target_epsilons",
+        &spec.target_epsilons,
+        ToString::to_string,
+    );
     axis(violations, "spec.seeds", &spec.seeds, ToString::to_string);
     for (i, target) in spec.target_epsilons.iter().enumerate() {
-        violations.require(!target.is_zero(), &format!("spec.target_epsilons[{i}]"), || {
-            "must be above 0: ordinary fine-tuning is the schedule `standard`".to_owned()
-        });
+        violations.require(
+            !target.is_zero(),
+            &format!("spec.target_epsilons[{i}]"),
+            || "must be above 0: ordinary fine-tuning is the schedule `standard`".to_owned(),
+        );
     }
     for (i, seed) in spec.seeds.iter().enumerate() {
         check_seed(violations, &format!("spec.seeds[{i}]"), *seed);
     }
     for (i, hyperparameters) in spec.hyperparameters.iter().enumerate() {
-        check_hyperparameters(violations, &format!("spec.hyperparameters[{i}]"), hyperparameters);
+        check_hyperparameters(
+            violations,
+            &format!("spec.hyperparameters[{i}]"),
+            hyperparameters,
+        );
     }
     check_training(violations, &spec.training, &spec.hyperparameters);
-    violations.require((16..=1024).contains(&spec.data.image_size), "spec.data.image_size", || {
-        format!("{} is outside 16 to 1024 pixels", spec.data.image_size)
-    });
+    violations.require(
+        (16..=1024).contains(&spec.data.image_size),
+        "spec.data.image_size",
+        || format!("{} is outside 16 to 1024 pixels", spec.data.image_size),
+    );
     check_seed(violations, "spec.data.split_seed", spec.data.split_seed);
-    check_pgd(violations, "spec.validation.attack", &spec.validation.attack);
+    check_pgd(
+        violations,
+        "spec.validation.attack",
+        &spec.validation.attack,
+    );
     check_evaluations(violations, spec);
     let cells = cell_count(spec);
     violations.require(cells <= MAX_CELLS, "spec", || {
@@ -80,11 +107,17 @@ fn axis<T: Eq + Hash>(
 fn check_hyperparameters(violations: &mut Violations, field: &str, value: &Hyperparameters) {
     let positive = |number: f64| number.is_finite() && number > 0.0;
     let mut check = |name: &str, holds: bool, found: &dyn Display, wanted: &str| {
-        violations
-            .require(holds, &format!("{field}.{name}"), || format!("{found} is not {wanted}"));
+        violations.require(holds, &format!("{field}.{name}"), || {
+            format!("{found} is not {wanted}")
+        });
     };
     let rate = "a finite number above 0";
-    check("learning_rate", positive(value.learning_rate), &value.learning_rate, rate);
+    check(
+        "learning_rate",
+        positive(value.learning_rate),
+        &value.learning_rate,
+        rate,
+    );
     check(
         "head_learning_rate",
         positive(value.head_learning_rate),
@@ -92,9 +125,19 @@ fn check_hyperparameters(violations: &mut Violations, field: &str, value: &Hyper
         rate,
     );
     let decay = value.weight_decay;
-    check("weight_decay", decay.is_finite() && decay >= 0.0, &decay, "a finite number from 0");
+    check(
+        "weight_decay",
+        decay.is_finite() && decay >= 0.0,
+        &decay,
+        "a finite number from 0",
+    );
     let batch = value.batch_size;
-    check("batch_size", (1..=65_536).contains(&batch), &batch, "from 1 to 65536");
+    check(
+        "batch_size",
+        (1..=65_536).contains(&batch),
+        &batch,
+        "from 1 to 65536",
+    );
 }
 
 fn check_training(
@@ -102,9 +145,11 @@ fn check_training(
     training: &TrainingSettings,
     hyperparameters: &[Hyperparameters],
 ) {
-    violations.require((1..=10_000).contains(&training.epochs), "spec.training.epochs", || {
-        format!("{} is outside 1 to 10000", training.epochs)
-    });
+    violations.require(
+        (1..=10_000).contains(&training.epochs),
+        "spec.training.epochs",
+        || format!("{} is outside 1 to 10000", training.epochs),
+    );
     check_pgd(violations, "spec.training.attack", &training.attack);
     for batch in hyperparameters.iter().map(|value| value.batch_size) {
         let micro = training.micro_batch_size;
@@ -116,14 +161,18 @@ fn check_training(
 }
 
 fn check_pgd(violations: &mut Violations, field: &str, attack: &Pgd) {
-    violations.require((1..=10_000).contains(&attack.steps), &format!("{field}.steps"), || {
-        format!("{} is outside 1 to 10000", attack.steps)
-    });
+    violations.require(
+        (1..=10_000).contains(&attack.steps),
+        &format!("{field}.steps"),
+        || format!("{} is outside 1 to 10000", attack.steps),
+    );
     let size = attack.relative_step_size;
     let field = format!("{field}.relative_step_size");
-    violations.require(size.is_finite() && size > 0.0 && size <= 10.0, &field, || {
-        format!("{size} is outside (0, 10]")
-    });
+    violations.require(
+        size.is_finite() && size > 0.0 && size <= 10.0,
+        &field,
+        || format!("{size} is outside (0, 10]"),
+    );
 }
 
 fn check_evaluations(violations: &mut Violations, spec: &SweepSpec) {
@@ -141,11 +190,15 @@ fn check_evaluations(violations: &mut Violations, spec: &SweepSpec) {
             format!("must be above 0 and give at most {MAX_GRID} points up to the grid's end")
         });
         let positive = evaluation.grid_end.is_none_or(|end| !end.is_zero());
-        violations.require(positive, &format!("{field}.grid_end"), || "must be above 0".to_owned());
+        violations.require(positive, &format!("{field}.grid_end"), || {
+            "must be above 0".to_owned()
+        });
     }
 }
 
 /// Keys are canonical JSON, whose numbers are doubles (RFC 8785, section 3.2.2.3).
 fn check_seed(violations: &mut Violations, field: &str, seed: u64) {
-    violations.require(seed < 1 << 53, field, || format!("{seed} is not below 2^53"));
+    violations.require(seed < 1 << 53, field, || {
+        format!("{seed} is not below 2^53")
+    });
 }

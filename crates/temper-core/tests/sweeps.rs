@@ -60,8 +60,16 @@ fn sweep() -> SweepSpec {
 
 fn pinned(spec: &SweepSpec) -> (Vec<PinnedModel>, Vec<PinnedDataset>) {
     let catalog = Catalog::built_in().unwrap();
-    let models = spec.models.iter().map(|name| catalog.model(name).unwrap()).collect();
-    let datasets = spec.datasets.iter().map(|name| catalog.dataset(name).unwrap()).collect();
+    let models = spec
+        .models
+        .iter()
+        .map(|name| catalog.model(name).unwrap())
+        .collect();
+    let datasets = spec
+        .datasets
+        .iter()
+        .map(|name| catalog.dataset(name).unwrap())
+        .collect();
     (models, datasets)
 }
 
@@ -71,7 +79,11 @@ fn expansion(spec: &SweepSpec) -> Expansion {
 }
 
 fn keys(expansion: &Expansion) -> HashSet<String> {
-    expansion.jobs.iter().map(|job| job.key.to_string()).collect()
+    expansion
+        .jobs
+        .iter()
+        .map(|job| job.key.to_string())
+        .collect()
 }
 
 #[test]
@@ -80,7 +92,11 @@ fn every_cell_has_a_training_and_its_evaluations() {
     assert_eq!(laid_out.cells.len(), 8);
     assert_eq!(laid_out.jobs.len(), 16);
     let of_cell = &laid_out.cells[3];
-    let evaluation = laid_out.jobs.iter().find(|job| job.key == of_cell.evaluations[0]).unwrap();
+    let evaluation = laid_out
+        .jobs
+        .iter()
+        .find(|job| job.key == of_cell.evaluations[0])
+        .unwrap();
     assert_eq!(evaluation.depends_on, Some(of_cell.train));
 }
 
@@ -91,7 +107,10 @@ fn standard_trains_once_for_all_targets() {
     let laid_out = expansion(&spec);
     assert_eq!(laid_out.cells.len(), 16);
     let trainings = |schedule: Schedule| {
-        let cells = laid_out.cells.iter().filter(|cell| cell.schedule == schedule);
+        let cells = laid_out
+            .cells
+            .iter()
+            .filter(|cell| cell.schedule == schedule);
         cells.map(|cell| cell.train).collect::<HashSet<_>>().len()
     };
     assert_eq!(trainings(Schedule::Standard), 2);
@@ -111,7 +130,11 @@ fn a_wider_grid_adds_evaluations_and_no_training() {
         .filter(|job| !before.contains(&job.key.to_string()))
         .collect();
     assert_eq!(added.len(), 8);
-    assert!(added.iter().all(|job| matches!(job.spec, JobSpec::Evaluate(_))));
+    assert!(
+        added
+            .iter()
+            .all(|job| matches!(job.spec, JobSpec::Evaluate(_)))
+    );
 }
 
 #[test]
@@ -177,7 +200,11 @@ fn every_mistake_is_named_at_once() {
     spec.hyperparameters[0].learning_rate = f64::NAN;
     let mut violations = Violations::default();
     validate::sweep(&spec, &mut violations);
-    let fields: Vec<_> = violations.as_slice().iter().map(|v| v.field.as_str()).collect();
+    let fields: Vec<_> = violations
+        .as_slice()
+        .iter()
+        .map(|v| v.field.as_str())
+        .collect();
     assert_eq!(
         fields,
         [

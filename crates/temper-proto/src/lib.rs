@@ -10,6 +10,7 @@ pub use json::{JsonError, from_json, to_json};
 /// Generated code.
 pub mod v1 {
     #![expect(
+        clippy::allow_attributes,
         clippy::pedantic,
         unused_qualifications,
         reason = "generated; the .proto files carry the documentation"

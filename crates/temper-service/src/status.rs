@@ -1,7 +1,7 @@
 //! Errors as gRPC statuses, and statuses as text for people. The one map from [`ErrorKind`] to a
 //! code is here.
 
-use std::error::Error;
+use std::{error::Error, fmt, str::FromStr};
 
 use temper_core::{ErrorKind, Violations};
 use tonic::{Code, Status};
@@ -36,6 +36,22 @@ pub fn bad_request(violations: &Violations) -> Status {
         .collect::<Vec<_>>();
     let details = ErrorDetails::with_bad_request(fields);
     Status::with_error_details(Code::InvalidArgument, violations.to_string(), details)
+}
+
+/// Refuses a request for one field.
+#[must_use]
+pub fn bad_field(name: &str, description: impl Into<String>) -> Status {
+    let mut violations = Violations::default();
+    violations.add(name, description);
+    bad_request(&violations)
+}
+
+/// Parses one field of a request.
+///
+/// # Errors
+/// `INVALID_ARGUMENT`, naming the field.
+pub fn field<T: FromStr<Err: fmt::Display>>(name: &str, text: &str) -> Result<T, Status> {
+    text.parse().map_err(|error: T::Err| bad_field(name, error.to_string()))
 }
 
 /// What `status` says, for people: each violated field on a line of its own.

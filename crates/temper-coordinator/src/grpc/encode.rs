@@ -1,0 +1,128 @@
+//! Rows of the store as messages.
+
+use chrono::{DateTime, Utc};
+use temper_core::spec::SweepSpec;
+use temper_proto::{JobName, SweepName, v1};
+use temper_store::{
+    Artifact, Attempt, AttemptOutcome, Checkpoint, JobCounts, JobDetail, JobRow, SweepRow,
+    SweepState,
+};
+
+use super::count;
+
+pub fn sweep(row: SweepRow, spec: Option<&SweepSpec>) -> v1::Sweep {
+    let state = match row.state {
+        SweepState::Running => v1::SweepState::Running,
+        SweepState::Succeeded => v1::SweepState::Succeeded,
+        SweepState::Failed => v1::SweepState::Failed,
+        SweepState::Cancelled => v1::SweepState::Cancelled,
+    };
+    v1::Sweep {
+        name: SweepName(row.id).to_string(),
+        display_name: row.display_name,
+        spec: spec.map(Into::into),
+        priority: row.priority,
+        labels: row.labels.into_iter().collect(),
+        state: state.into(),
+        jobs: Some(job_counts(row.jobs)),
+        cells: count(row.cells),
+        cells_succeeded: count(row.cells_succeeded),
+        jobs_created: count(row.jobs_created),
+        create_time: Some(timestamp(row.created_at)),
+        cancel_time: row.cancelled_at.map(timestamp),
+    }
+}
+
+fn job_counts(counts: JobCounts) -> v1::JobCounts {
+    v1::JobCounts {
+        queued: count(counts.queued),
+        leased: count(counts.leased),
+        succeeded: count(counts.succeeded),
+        failed: count(counts.failed),
+        cancelled: count(counts.cancelled),
+    }
+}
+
+pub fn job(row: JobRow) -> v1::Job {
+    v1::Job {
+        name: JobName(row.id.0).to_string(),
+        key: row.key.to_string(),
+        kind: v1::JobKind::from(row.kind).into(),
+        state: v1::JobState::from(row.state).into(),
+        title: row.title,
+        epochs_done: count(row.epochs_done),
+        epochs: count(row.epochs),
+        last_epoch: row.last_epoch.as_ref().map(Into::into),
+        message: row.message,
+        train_job: row
+            .train_job
+            .map(|id| JobName(id.0).to_string())
+            .unwrap_or_default(),
+        ..v1::Job::default()
+    }
+}
+
+pub fn job_detail(detail: JobDetail) -> v1::Job {
+    v1::Job {
+        attempts: detail.attempts.into_iter().map(attempt).collect(),
+        epoch_metrics: detail.epochs.iter().map(Into::into).collect(),
+        spec: Some((&detail.spec).into()),
+        ..job(detail.job)
+    }
+}
+
+fn attempt(attempt: Attempt) -> v1::Attempt {
+    let outcome = match attempt.outcome {
+        None => v1::AttemptOutcome::Running,
+        Some(AttemptOutcome::Succeeded) => v1::AttemptOutcome::Succeeded,
+        Some(AttemptOutcome::Failed) => v1::AttemptOutcome::Failed,
+        Some(AttemptOutcome::Released) => v1::AttemptOutcome::Released,
+        Some(AttemptOutcome::Lost) => v1::AttemptOutcome::Lost,
+        Some(AttemptOutcome::Cancelled) => v1::AttemptOutcome::Cancelled,
+    };
+    let class = attempt
+        .failure_class
+        .map_or(v1::FailureClass::Unspecified, Into::into);
+    v1::Attempt {
+        number: count(attempt.number),
+        worker: attempt.worker,
+        device: attempt.device,
+        start_time: Some(timestamp(attempt.started_at)),
+        end_time: attempt.ended_at.map(timestamp),
+        outcome: outcome.into(),
+        failure_class: class.into(),
+        message: attempt.message,
+        fence: attempt.fence,
+    }
+}
+
+pub fn checkpoint(row: Checkpoint) -> v1::Checkpoint {
+    v1::Checkpoint {
+        step: length(row.step),
+        epochs: row.epochs,
+        path: row.path,
+        sha256: row.sha256.to_string(),
+        size: length(row.size),
+    }
+}
+
+pub fn artifact(row: Artifact) -> v1::Artifact {
+    v1::Artifact {
+        path: row.path,
+        sha256: row.sha256.to_string(),
+        size: length(row.size),
+    }
+}
+
+/// A length in the protocol's width.
+pub fn length(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+fn timestamp(time: DateTime<Utc>) -> prost_types::Timestamp {
+    let nanos = i32::try_from(time.timestamp_subsec_nanos()).unwrap_or_default();
+    prost_types::Timestamp {
+        seconds: time.timestamp(),
+        nanos,
+    }
+}

@@ -1,0 +1,47 @@
+//! The services. Handlers are thin: decode, one call, encode.
+
+mod encode;
+mod job;
+mod page;
+mod sweep;
+mod watch;
+mod worker;
+
+use std::sync::Arc;
+
+use temper_proto::v1::{
+    job_service_server::JobServiceServer, sweep_service_server::SweepServiceServer,
+    worker_service_server::WorkerServiceServer,
+};
+use temper_service::{server::Server, status};
+use temper_store::StoreError;
+use tonic::Status;
+
+use crate::Shared;
+
+/// Largest request: a sweep with the longest axes fits many times.
+const MAX_REQUEST_BYTES: usize = 16 << 20;
+
+/// Adds the coordinator's services.
+pub fn services(server: Server, shared: &Arc<Shared>) -> Server {
+    let sweeps = SweepServiceServer::new(sweep::Sweeps(Arc::clone(shared)));
+    let jobs = JobServiceServer::new(job::Jobs(Arc::clone(shared)));
+    let workers = WorkerServiceServer::new(worker::Workers(Arc::clone(shared)));
+    server
+        .with(sweeps.max_decoding_message_size(MAX_REQUEST_BYTES))
+        .with(jobs.max_decoding_message_size(MAX_REQUEST_BYTES))
+        .with(workers.max_decoding_message_size(MAX_REQUEST_BYTES))
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the shape that map_err wants"
+)]
+fn refused(error: StoreError) -> Status {
+    status::of(error.kind(), &error)
+}
+
+/// A count in the protocol's width; counts beyond it do not occur.
+fn count(value: u32) -> i32 {
+    i32::try_from(value).unwrap_or(i32::MAX)
+}

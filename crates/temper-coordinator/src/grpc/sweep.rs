@@ -1,0 +1,200 @@
+//! `SweepService`.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use chrono::DateTime;
+use temper_core::{Digest, ErrorKind, Violations, expand::Expansion, key, spec::SweepSpec};
+use temper_proto::{SweepName, parse_sweep_spec, v1};
+use temper_service::status::{self, field};
+use temper_store::{NewSweep, SweepCursor};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use super::{count, encode, page, refused, watch};
+use crate::{
+    Shared,
+    submit::{self, Envelope, Refusal},
+};
+
+/// Whose share of the workers a sweep takes, until clients have principals.
+const OWNER: &str = "default";
+
+pub struct Sweeps(pub Arc<Shared>);
+
+#[tonic::async_trait]
+impl v1::sweep_service_server::SweepService for Sweeps {
+    async fn create_sweep(
+        &self,
+        request: Request<v1::CreateSweepRequest>,
+    ) -> Result<Response<v1::Sweep>, Status> {
+        let request = request.into_inner();
+        let shared = Arc::clone(&self.0);
+        // Laying out a large sweep is work for a thread that may block.
+        let (submission, expansion) = tokio::task::spawn_blocking(move || {
+            let (submission, violations) = Submission::read(request);
+            let laid_out = submit::lay_out(&submission.spec, &shared.config.catalog, violations)?;
+            Ok((submission, laid_out))
+        })
+        .await
+        .map_err(|error| status::of(ErrorKind::Internal, &error))?
+        .map_err(|refusal: Refusal| match refusal {
+            Refusal::Invalid(violations) => status::bad_request(&violations.below("sweep")),
+            Refusal::Unpinned(_) => status::of(ErrorKind::FailedPrecondition, &refusal),
+        })?;
+        if submission.validate_only {
+            return Ok(Response::new(submission.preview(&expansion)));
+        }
+        let created = self
+            .0
+            .store
+            .sweep_create(submission.new_sweep(&expansion))
+            .await
+            .map_err(refused)?;
+        if !created.existed {
+            tracing::info!(sweep = %created.id, cells = expansion.cells.len(),
+                jobs_created = created.jobs_created, "sweep submitted");
+        }
+        self.sweep(created.id).await
+    }
+
+    async fn get_sweep(
+        &self,
+        request: Request<v1::GetSweepRequest>,
+    ) -> Result<Response<v1::Sweep>, Status> {
+        let SweepName(id) = field("name", &request.get_ref().name)?;
+        self.sweep(id).await
+    }
+
+    async fn list_sweeps(
+        &self,
+        request: Request<v1::ListSweepsRequest>,
+    ) -> Result<Response<v1::ListSweepsResponse>, Status> {
+        let request = request.get_ref();
+        let size = page::size(request.page_size, 50)?;
+        let after = page::place::<(i64, Uuid)>(&request.page_token)?.and_then(|(micros, id)| {
+            DateTime::from_timestamp_micros(micros).map(|created_at| SweepCursor { created_at, id })
+        });
+        let listed = self
+            .0
+            .store
+            .sweep_list(size, after)
+            .await
+            .map_err(refused)?;
+        let next = listed
+            .next
+            .map(|next| (next.created_at.timestamp_micros(), next.id));
+        Ok(Response::new(v1::ListSweepsResponse {
+            sweeps: listed
+                .sweeps
+                .into_iter()
+                .map(|row| encode::sweep(row, None))
+                .collect(),
+            next_page_token: page::token(next.as_ref()),
+        }))
+    }
+
+    async fn cancel_sweep(
+        &self,
+        request: Request<v1::CancelSweepRequest>,
+    ) -> Result<Response<v1::Sweep>, Status> {
+        let SweepName(id) = field("name", &request.get_ref().name)?;
+        self.0.store.sweep_cancel(id).await.map_err(refused)?;
+        self.sweep(id).await
+    }
+
+    type WatchSweepStream = ReceiverStream<Result<v1::WatchSweepResponse, Status>>;
+
+    async fn watch_sweep(
+        &self,
+        request: Request<v1::WatchSweepRequest>,
+    ) -> Result<Response<Self::WatchSweepStream>, Status> {
+        let SweepName(id) = field("name", &request.get_ref().name)?;
+        watch::stream(Arc::clone(&self.0), id)
+            .await
+            .map(Response::new)
+    }
+}
+
+impl Sweeps {
+    async fn sweep(&self, id: Uuid) -> Result<Response<v1::Sweep>, Status> {
+        let row = self.0.store.sweep_get(id).await.map_err(refused)?;
+        let spec = self.0.store.sweep_spec(id).await.map_err(refused)?;
+        Ok(Response::new(encode::sweep(row, Some(&spec))))
+    }
+}
+
+/// A request to create a sweep, read.
+struct Submission {
+    request_id: Option<Uuid>,
+    validate_only: bool,
+    display_name: String,
+    priority: i32,
+    labels: BTreeMap<String, String>,
+    spec: SweepSpec,
+}
+
+impl Submission {
+    /// Reads a request, and what of it cannot be read or is not allowed.
+    fn read(request: v1::CreateSweepRequest) -> (Self, Violations) {
+        let mut violations = Violations::default();
+        let sweep = request.sweep.unwrap_or_default();
+        let request_id = match request.request_id.as_str() {
+            "" => None,
+            text => violations.take("request_id", text.parse::<Uuid>()),
+        };
+        let labels = sweep.labels.into_iter().collect();
+        let envelope = Envelope {
+            display_name: &sweep.display_name,
+            priority: sweep.priority,
+            labels: &labels,
+        };
+        submit::check_envelope(&envelope, &mut violations);
+        let spec = parse_sweep_spec(&sweep.spec.unwrap_or_default(), &mut violations);
+        let submission = Self {
+            request_id,
+            validate_only: request.validate_only,
+            display_name: sweep.display_name,
+            priority: sweep.priority,
+            labels,
+            spec,
+        };
+        (submission, violations)
+    }
+
+    /// By what a repeated request is told from another one under the same id.
+    fn digest(&self) -> Digest {
+        key::digest_of(&(&self.display_name, self.priority, &self.labels, &self.spec))
+    }
+
+    fn new_sweep<'a>(&'a self, expansion: &'a Expansion) -> NewSweep<'a> {
+        NewSweep {
+            request_id: self.request_id,
+            request_digest: self.digest(),
+            owner: OWNER,
+            display_name: &self.display_name,
+            labels: &self.labels,
+            priority: self.priority,
+            spec: &self.spec,
+            expansion,
+        }
+    }
+
+    /// What would be created: the spec with its defaults, and how many cells and jobs it comes to.
+    fn preview(&self, expansion: &Expansion) -> v1::Sweep {
+        let whole = |length: usize| count(u32::try_from(length).unwrap_or(u32::MAX));
+        let queued = whole(expansion.jobs.len());
+        v1::Sweep {
+            display_name: self.display_name.clone(),
+            spec: Some((&self.spec).into()),
+            priority: self.priority,
+            labels: self.labels.clone().into_iter().collect(),
+            cells: whole(expansion.cells.len()),
+            jobs: Some(v1::JobCounts {
+                queued,
+                ..v1::JobCounts::default()
+            }),
+            ..v1::Sweep::default()
+        }
+    }
+}

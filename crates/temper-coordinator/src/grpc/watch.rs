@@ -1,0 +1,106 @@
+//! Following a sweep: level-triggered, a snapshot first, then what has changed.
+
+use std::{sync::Arc, time::Duration};
+
+use temper_core::ErrorKind;
+use temper_proto::v1;
+use temper_service::status;
+use temper_store::{SnapshotToken, StoreError};
+use tokio::{sync::mpsc, time};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+use uuid::Uuid;
+
+use super::{encode, refused};
+use crate::Shared;
+
+/// How often the database is asked for changes.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// The watch is cut because its coordinator stops.
+#[derive(Debug, thiserror::Error)]
+#[error("this coordinator is stopping: watch again for a fresh snapshot")]
+struct Stopping;
+
+/// Where a watch stands.
+struct Watch {
+    shared: Arc<Shared>,
+    sweep: Uuid,
+    since: Option<SnapshotToken>,
+    last: Option<v1::Sweep>,
+}
+
+/// A stream that ends with the sweep, with the client, or with the coordinator.
+pub async fn stream(
+    shared: Arc<Shared>,
+    sweep: Uuid,
+) -> Result<ReceiverStream<Result<v1::WatchSweepResponse, Status>>, Status> {
+    let mut watch = Watch {
+        shared,
+        sweep,
+        since: None,
+        last: None,
+    };
+    // An unknown sweep is refused before the stream starts.
+    let first = watch.poll().await.map_err(refused)?;
+    let (sender, receiver) = mpsc::channel(4);
+    tokio::spawn(async move {
+        let mut next = first;
+        loop {
+            if let Some(message) = next
+                && sender.send(Ok(message)).await.is_err()
+            {
+                return;
+            }
+            if watch.has_ended() {
+                return;
+            }
+            tokio::select! {
+                () = sender.closed() => return,
+                () = watch.shared.stop.graceful.cancelled() => {
+                    let _ = sender.send(Err(status::of(ErrorKind::Unavailable, &Stopping))).await;
+                    return;
+                }
+                () = time::sleep(INTERVAL) => {}
+            }
+            next = match watch.poll().await {
+                Ok(next) => next,
+                Err(error) => {
+                    let _ = sender.send(Err(refused(error))).await;
+                    return;
+                }
+            };
+        }
+    });
+    Ok(ReceiverStream::new(receiver))
+}
+
+impl Watch {
+    /// What has changed since the last poll; none if nothing has.
+    async fn poll(&mut self) -> Result<Option<v1::WatchSweepResponse>, StoreError> {
+        // Jobs first: a sweep read after them is never older than they are.
+        let changes = self
+            .shared
+            .store
+            .job_changes(self.sweep, self.since)
+            .await?;
+        let row = self.shared.store.sweep_get(self.sweep).await?;
+        self.since = Some(changes.next);
+        let sweep = encode::sweep(row, None);
+        if changes.jobs.is_empty() && self.last.as_ref() == Some(&sweep) {
+            return Ok(None);
+        }
+        self.last = Some(sweep.clone());
+        let jobs = changes.jobs.into_iter().map(encode::job).collect();
+        Ok(Some(v1::WatchSweepResponse {
+            sweep: Some(sweep),
+            jobs,
+        }))
+    }
+
+    fn has_ended(&self) -> bool {
+        self.last
+            .as_ref()
+            .is_some_and(|sweep| sweep.state() != v1::SweepState::Running)
+    }
+}

@@ -1,0 +1,301 @@
+//! `WorkerService`.
+
+use std::{sync::Arc, time::Duration};
+
+use temper_core::{
+    Violations, curve::Point, job::FailureClass, report::EpochMetrics, spec::RESULT_VERSION,
+};
+use temper_proto::{
+    JobName,
+    v1::{self, complete_request::Result as Outcome},
+};
+use temper_service::status::{self, bad_field, field};
+use temper_store::{Artifact, Checkpoint, Claim, JobId, LeaseRef, LeaseStatus, NewWorker};
+use tokio::time::Instant;
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use super::{encode, refused};
+use crate::Shared;
+
+/// Longest wait of a Lease call.
+const MAX_WAIT: Duration = Duration::from_secs(30);
+/// How often a waiting Lease call looks by itself, should a wake-up be lost.
+const POLL: Duration = Duration::from_secs(2);
+/// Longest message of a failure that is kept, in characters.
+const MAX_MESSAGE: usize = 4000;
+
+pub struct Workers(pub Arc<Shared>);
+
+#[tonic::async_trait]
+impl v1::worker_service_server::WorkerService for Workers {
+    async fn register(
+        &self,
+        request: Request<v1::RegisterRequest>,
+    ) -> Result<Response<v1::RegisterResponse>, Status> {
+        let request = request.into_inner();
+        let incarnation = field("incarnation", &request.incarnation)?;
+        if !request.result_versions.contains(&RESULT_VERSION) {
+            let wanted = format!("must contain {RESULT_VERSION}: worker and coordinator differ");
+            return Err(bad_field("result_versions", wanted));
+        }
+        tracing::info!(
+            worker = request.worker,
+            device = request.device,
+            "worker registered"
+        );
+        let worker = NewWorker {
+            incarnation,
+            name: request.worker,
+            device: request.device,
+            memory_bytes: u64::try_from(request.memory_bytes)
+                .ok()
+                .filter(|bytes| *bytes > 0),
+            result_versions: request.result_versions,
+        };
+        self.0
+            .store
+            .worker_register(&worker)
+            .await
+            .map_err(refused)?;
+        Ok(Response::new(v1::RegisterResponse {
+            lease_duration: Some(duration(self.0.config.lease)),
+            heartbeat_interval: Some(duration(self.0.config.heartbeat)),
+            object_store: self.0.config.object_store.clone(),
+        }))
+    }
+
+    async fn lease(
+        &self,
+        request: Request<v1::LeaseRequest>,
+    ) -> Result<Response<v1::LeaseResponse>, Status> {
+        let request = request.into_inner();
+        let incarnation = field("incarnation", &request.incarnation)?;
+        let wait = request
+            .wait
+            .and_then(|wait| Duration::try_from(wait).ok())
+            .unwrap_or_default();
+        let claim = self.claim(incarnation, wait.min(MAX_WAIT)).await?;
+        Ok(Response::new(v1::LeaseResponse {
+            assignment: claim.map(assignment),
+        }))
+    }
+
+    async fn heartbeat(
+        &self,
+        request: Request<v1::HeartbeatRequest>,
+    ) -> Result<Response<v1::HeartbeatResponse>, Status> {
+        let request = request.into_inner();
+        let incarnation = field("incarnation", &request.incarnation)?;
+        let leases = request
+            .leases
+            .iter()
+            .enumerate()
+            .map(|(i, lease)| {
+                let JobName(job) = field(&format!("leases[{i}].job"), &lease.job)?;
+                Ok((JobId(job), lease.fence))
+            })
+            .collect::<Result<Vec<_>, Status>>()?;
+        let store = &self.0.store;
+        let statuses = store
+            .lease_heartbeat(incarnation, &leases, self.0.config.lease)
+            .await
+            .map_err(refused)?;
+        let statuses = statuses
+            .into_iter()
+            .map(|status| lease_status(status).into())
+            .collect();
+        Ok(Response::new(v1::HeartbeatResponse { statuses }))
+    }
+
+    async fn report_epochs(
+        &self,
+        request: Request<v1::ReportEpochsRequest>,
+    ) -> Result<Response<v1::ReportEpochsResponse>, Status> {
+        let request = request.into_inner();
+        let lease = lease_ref(request.lease.as_ref())?;
+        let epochs: Vec<EpochMetrics> = request.epochs.iter().map(Into::into).collect();
+        self.0
+            .store
+            .epochs_report(&lease, &epochs)
+            .await
+            .map_err(refused)?;
+        Ok(Response::new(v1::ReportEpochsResponse {}))
+    }
+
+    async fn register_checkpoint(
+        &self,
+        request: Request<v1::RegisterCheckpointRequest>,
+    ) -> Result<Response<v1::RegisterCheckpointResponse>, Status> {
+        let request = request.into_inner();
+        let lease = lease_ref(request.lease.as_ref())?;
+        let checkpoint = request.checkpoint.unwrap_or_default();
+        let checkpoint = Checkpoint {
+            step: unsigned("checkpoint.step", checkpoint.step)?,
+            epochs: checkpoint.epochs,
+            sha256: field("checkpoint.sha256", &checkpoint.sha256)?,
+            size: unsigned("checkpoint.size", checkpoint.size)?,
+            path: checkpoint.path,
+        };
+        check_path("checkpoint.path", &checkpoint.path, &lease)?;
+        self.0
+            .store
+            .checkpoint_register(&lease, &checkpoint)
+            .await
+            .map_err(refused)?;
+        Ok(Response::new(v1::RegisterCheckpointResponse {}))
+    }
+
+    async fn complete(
+        &self,
+        request: Request<v1::CompleteRequest>,
+    ) -> Result<Response<v1::CompleteResponse>, Status> {
+        let request = request.into_inner();
+        let lease = lease_ref(request.lease.as_ref())?;
+        match request.result {
+            None => return Err(bad_field("result", "must be one of train, evaluate")),
+            Some(Outcome::Train(result)) => self.complete_training(&lease, result).await?,
+            Some(Outcome::Evaluate(result)) => {
+                let points: Result<Vec<_>, _> = result.points.iter().map(Point::try_from).collect();
+                let points = points.map_err(|v| status::bad_request(&v.below("evaluate")))?;
+                self.0
+                    .store
+                    .evaluation_complete(&lease, &points)
+                    .await
+                    .map_err(refused)?;
+            }
+        }
+        tracing::info!(job = %lease.job, fence = lease.fence, "job succeeded");
+        Ok(Response::new(v1::CompleteResponse {}))
+    }
+
+    async fn fail(
+        &self,
+        request: Request<v1::FailRequest>,
+    ) -> Result<Response<v1::FailResponse>, Status> {
+        let request = request.into_inner();
+        let lease = lease_ref(request.lease.as_ref())?;
+        let invalid = |violations: Violations| status::bad_request(&violations);
+        let class = FailureClass::try_from(request.failure_class()).map_err(invalid)?;
+        let message: String = request.message.chars().take(MAX_MESSAGE).collect();
+        let state = self
+            .0
+            .store
+            .attempt_fail(&lease, class, &message)
+            .await
+            .map_err(refused)?;
+        tracing::warn!(job = %lease.job, %class, message, %state, "attempt failed");
+        Ok(Response::new(v1::FailResponse {}))
+    }
+
+    async fn release(
+        &self,
+        request: Request<v1::ReleaseRequest>,
+    ) -> Result<Response<v1::ReleaseResponse>, Status> {
+        let lease = lease_ref(request.get_ref().lease.as_ref())?;
+        self.0.store.lease_release(&lease).await.map_err(refused)?;
+        Ok(Response::new(v1::ReleaseResponse {}))
+    }
+}
+
+impl Workers {
+    /// Claims a job, waiting for one at most so long, and not beyond the graceful stop.
+    async fn claim(&self, worker: Uuid, wait: Duration) -> Result<Option<Claim>, Status> {
+        let deadline = Instant::now() + wait;
+        let mut ready = self.0.ready.clone();
+        loop {
+            // Seen before the claim, so that what becomes ready during it is not missed.
+            ready.mark_unchanged();
+            let claim = self.0.store.lease_claim(worker, self.0.config.lease);
+            let claim = claim.await.map_err(refused)?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if claim.is_some() || left.is_zero() || self.0.stop.graceful.is_cancelled() {
+                return Ok(claim);
+            }
+            tokio::select! {
+                _ = ready.changed() => {}
+                () = tokio::time::sleep(left.min(POLL)) => {}
+                () = self.0.stop.graceful.cancelled() => {}
+            }
+        }
+    }
+
+    async fn complete_training(
+        &self,
+        lease: &LeaseRef,
+        result: v1::TrainResult,
+    ) -> Result<(), Status> {
+        let artifact = result.artifact.unwrap_or_default();
+        let artifact = Artifact {
+            sha256: field("train.artifact.sha256", &artifact.sha256)?,
+            size: unsigned("train.artifact.size", artifact.size)?,
+            path: artifact.path,
+        };
+        check_path("train.artifact.path", &artifact.path, lease)?;
+        self.0
+            .store
+            .train_complete(lease, &artifact, result.epochs)
+            .await
+            .map_err(refused)
+    }
+}
+
+fn assignment(claim: Claim) -> v1::Assignment {
+    v1::Assignment {
+        lease: Some(v1::LeaseRef {
+            job: JobName(claim.lease.job.0).to_string(),
+            incarnation: claim.lease.incarnation.to_string(),
+            fence: claim.lease.fence,
+        }),
+        key: claim.key.to_string(),
+        spec: Some((&claim.spec).into()),
+        checkpoints: claim
+            .checkpoints
+            .into_iter()
+            .map(encode::checkpoint)
+            .collect(),
+        artifact: claim.artifact.map(encode::artifact),
+    }
+}
+
+fn lease_status(status: LeaseStatus) -> v1::LeaseStatus {
+    match status {
+        LeaseStatus::Continue => v1::LeaseStatus::Continue,
+        LeaseStatus::Cancel => v1::LeaseStatus::Cancel,
+        LeaseStatus::Lost => v1::LeaseStatus::Lost,
+    }
+}
+
+fn lease_ref(lease: Option<&v1::LeaseRef>) -> Result<LeaseRef, Status> {
+    let lease = lease.ok_or_else(|| bad_field("lease", "must be given"))?;
+    let JobName(job) = field("lease.job", &lease.job)?;
+    let incarnation = field("lease.incarnation", &lease.incarnation)?;
+    Ok(LeaseRef {
+        job: JobId(job),
+        incarnation,
+        fence: lease.fence,
+    })
+}
+
+/// Every lease has a folder of its own, so that a worker which lost its lease can neither replace
+/// nor pass off a file of its successor's.
+fn check_path(name: &str, path: &str, lease: &LeaseRef) -> Result<(), Status> {
+    let mut parts = path.split('/');
+    let fence = (parts.next(), parts.next(), parts.next(), parts.next());
+    match fence {
+        (Some(_), Some(fence), Some(_), None) if fence == lease.fence.to_string() => Ok(()),
+        _ => Err(bad_field(
+            name,
+            format!("`{path}` is not {{key}}/{}/{{file}}", lease.fence),
+        )),
+    }
+}
+
+fn unsigned(name: &str, value: i64) -> Result<u64, Status> {
+    u64::try_from(value).map_err(|_| bad_field(name, format!("{value} is negative")))
+}
+
+fn duration(duration: Duration) -> prost_types::Duration {
+    // Fails only beyond 292 billion years.
+    prost_types::Duration::try_from(duration).unwrap_or_default()
+}

@@ -1,0 +1,74 @@
+//! The coordinator: takes sweeps, expands them into jobs, leases the jobs to workers and takes their
+//! results. Everything that matters is in PostgreSQL: any number of coordinators can run over one
+//! database, and any of them can die at any time.
+
+mod grpc;
+mod reaper;
+mod submit;
+mod wake;
+
+use std::{sync::Arc, time::Duration};
+
+use temper_core::catalog::Catalog;
+use temper_service::{
+    objects::Objects,
+    server::Server,
+    stop::{Stop, Tasks},
+};
+use temper_store::Store;
+use tokio::sync::watch;
+
+/// What a coordinator needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `postgres://…`.
+    pub database_url: String,
+    /// Connections to the database at a time.
+    pub connections: u32,
+    /// Where checkpoints and artifacts go: `file:///…` or `s3://…`; workers are told the same.
+    pub object_store: String,
+    /// The names that sweeps may use.
+    pub catalog: Catalog,
+    /// How long a lease lasts without a heartbeat.
+    pub lease: Duration,
+    /// How often workers heartbeat; well below the lease.
+    pub heartbeat: Duration,
+}
+
+/// What every handler shares.
+struct Shared {
+    store: Store,
+    objects: Objects,
+    config: Config,
+    stop: Stop,
+    /// Changes when a job may have become ready.
+    ready: watch::Receiver<()>,
+}
+
+/// Migrates the database, then serves until `stop`.
+///
+/// # Errors
+/// When the database or the object store cannot be opened, or serving fails.
+pub async fn run(config: Config, server: Server, stop: Stop) -> anyhow::Result<()> {
+    let store = Store::connect(&config.database_url, config.connections).await?;
+    store.migrate().await?;
+    let objects = Objects::open(&config.object_store)?;
+    let (wake, ready) = watch::channel(());
+    let shared = Arc::new(Shared {
+        store,
+        objects,
+        config,
+        stop: stop.clone(),
+        ready,
+    });
+    let tasks = Tasks::new(&stop);
+    // Both end with the graceful stop.
+    tasks.spawn("reaper", reaper::run(Arc::clone(&shared)));
+    tasks.spawn("wake", wake::run(Arc::clone(&shared), wake));
+    let served = grpc::services(server, &shared).serve(stop.clone()).await;
+    // Where serving itself broke, the tasks must end too.
+    stop.gracefully();
+    tasks.finish().await?;
+    shared.store.close().await;
+    Ok(served?)
+}

@@ -1,0 +1,65 @@
+//! The `temper-coordinator` process.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::Context as _;
+use clap::Parser;
+use temper_coordinator::{Config, run};
+use temper_core::catalog::Catalog;
+use temper_service::{
+    server::{Bind, Server},
+    stop::Stop,
+    telemetry::Telemetry,
+};
+
+/// Takes sweeps, expands them into jobs and leases these to workers. Keeps all state in PostgreSQL:
+/// any number may run over one database.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    #[command(flatten)]
+    telemetry: Telemetry,
+    #[command(flatten)]
+    bind: Bind,
+    /// PostgreSQL, `postgres://user:password@host/database`.
+    #[arg(long, env = "TEMPER_DATABASE_URL", hide_env_values = true)]
+    database_url: String,
+    /// Connections to PostgreSQL at a time.
+    #[arg(long, env = "TEMPER_DATABASE_CONNECTIONS", default_value_t = 16)]
+    database_connections: u32,
+    /// Where checkpoints and trained models go: `file:///folder` (shared by all hosts) or
+    /// `s3://bucket/prefix`.
+    #[arg(long, env = "TEMPER_STORE")]
+    object_store: String,
+    /// Catalog file (TOML) whose entries are added to the built-in ones and win over them.
+    #[arg(long, env = "TEMPER_CATALOG")]
+    catalog: Option<PathBuf>,
+    /// Seconds that a lease lasts without a heartbeat.
+    #[arg(long, env = "TEMPER_LEASE_SECONDS", default_value_t = 30,
+        value_parser = clap::value_parser!(u64).range(3..=3600))]
+    lease_seconds: u64,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    args.telemetry.init()?;
+    let mut catalog = Catalog::built_in()?;
+    if let Some(path) = &args.catalog {
+        let named = || format!("catalog {}", path.display());
+        let text = std::fs::read_to_string(path).with_context(named)?;
+        catalog.overlay(Catalog::parse(&text).with_context(named)?);
+    }
+    let stop = Stop::on_signals()?;
+    let server = Server::bind(args.bind.listen).await?;
+    let lease = Duration::from_secs(args.lease_seconds);
+    let config = Config {
+        database_url: args.database_url,
+        connections: args.database_connections,
+        object_store: args.object_store,
+        catalog,
+        lease,
+        heartbeat: lease / 3,
+    };
+    run(config, server, stop).await
+}

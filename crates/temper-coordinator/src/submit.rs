@@ -1,0 +1,112 @@
+//! From a sweep spec to stored jobs: checked whole, resolved against the catalog, laid out.
+
+use std::collections::BTreeMap;
+
+use temper_core::{
+    Violations,
+    catalog::{Catalog, LookupError},
+    expand::{Expansion, expand},
+    spec::SweepSpec,
+    validate,
+};
+
+/// Most labels of a sweep, and the longest key or value, in bytes.
+const MAX_LABELS: usize = 64;
+const MAX_TEXT: usize = 200;
+
+/// Why a sweep is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Mistakes in the request.
+    #[error("the sweep is not valid: {0}")]
+    Invalid(Violations),
+    /// Catalog entries that must be pinned first.
+    #[error("{0}")]
+    Unpinned(String),
+}
+
+/// What goes with a spec.
+pub struct Envelope<'a> {
+    pub display_name: &'a str,
+    pub priority: i32,
+    pub labels: &'a BTreeMap<String, String>,
+}
+
+/// Adds what is wrong with the things around the spec.
+pub fn check_envelope(envelope: &Envelope<'_>, violations: &mut Violations) {
+    violations.require(
+        envelope.display_name.len() <= MAX_TEXT,
+        "display_name",
+        || format!("is longer than {MAX_TEXT} bytes"),
+    );
+    violations.require(
+        (-1000..=1000).contains(&envelope.priority),
+        "priority",
+        || format!("{} is outside -1000 to 1000", envelope.priority),
+    );
+    violations.require(envelope.labels.len() <= MAX_LABELS, "labels", || {
+        format!(
+            "has {} entries; at most {MAX_LABELS} are allowed",
+            envelope.labels.len()
+        )
+    });
+    for (key, value) in envelope.labels {
+        let fits = !key.is_empty() && key.len() <= MAX_TEXT && value.len() <= MAX_TEXT;
+        violations.require(fits, &format!("labels[{key}]"), || {
+            format!("a key must not be empty, and neither part longer than {MAX_TEXT} bytes")
+        });
+    }
+}
+
+/// Checks the spec and lays it out.
+///
+/// # Errors
+/// `Invalid` with `violations` and every mistake in the spec, unknown names among them; else
+/// `Unpinned` when the catalog lacks digests that a key needs.
+pub fn lay_out(
+    spec: &SweepSpec,
+    catalog: &Catalog,
+    mut violations: Violations,
+) -> Result<Expansion, Refusal> {
+    validate::sweep(spec, &mut violations);
+    let mut unpinned = Vec::new();
+    let models = resolve(
+        &spec.models,
+        "spec.models",
+        &mut violations,
+        &mut unpinned,
+        |name| catalog.model(name),
+    );
+    let datasets = resolve(
+        &spec.datasets,
+        "spec.datasets",
+        &mut violations,
+        &mut unpinned,
+        |name| catalog.dataset(name),
+    );
+    violations.into_result(()).map_err(Refusal::Invalid)?;
+    if !unpinned.is_empty() {
+        return Err(Refusal::Unpinned(unpinned.join("; ")));
+    }
+    Ok(expand(spec, &models, &datasets))
+}
+
+fn resolve<T>(
+    names: &[String],
+    field: &str,
+    violations: &mut Violations,
+    unpinned: &mut Vec<String>,
+    lookup: impl Fn(&str) -> Result<T, LookupError>,
+) -> Vec<T> {
+    let mut found = Vec::new();
+    for (i, name) in names.iter().enumerate() {
+        match lookup(name) {
+            Ok(entry) => found.push(entry),
+            Err(error @ LookupError::Unknown { .. }) => {
+                violations.add(format!("{field}[{i}]"), error.to_string());
+            }
+            Err(error @ LookupError::Unpinned { .. }) => unpinned.push(error.to_string()),
+        }
+    }
+    found
+}

@@ -1,0 +1,100 @@
+//! `ResultsService`. Handlers are thin: decode, one call, encode.
+
+use temper_core::{
+    ErrorKind,
+    curve::{CurveError, Summary},
+};
+use temper_proto::{JobName, SweepName, v1};
+use temper_service::{server::Server, status};
+use temper_store::{JobId, Store, StoreError};
+use tonic::{Request, Response, Status};
+
+use crate::aggregate::{self, Group};
+
+/// Adds the service.
+pub fn services(server: Server, store: Store) -> Server {
+    server.with(v1::results_service_server::ResultsServiceServer::new(
+        Results(store),
+    ))
+}
+
+struct Results(Store);
+
+#[tonic::async_trait]
+impl v1::results_service_server::ResultsService for Results {
+    async fn get_curve(
+        &self,
+        request: Request<v1::GetCurveRequest>,
+    ) -> Result<Response<v1::Curve>, Status> {
+        let JobName(id) = status::field("name", &request.get_ref().name)?;
+        let curve = self.0.curve_get(JobId(id)).await.map_err(refused)?;
+        let figures = aggregate::figures(&curve.points).map_err(broken)?;
+        Ok(Response::new(v1::Curve {
+            job: JobName(curve.job.0).to_string(),
+            mode: match curve.mode {
+                temper_core::spec::CurveMode::Monotone => "monotone".to_owned(),
+            },
+            attack: format!("pgd-{}", curve.attack.steps),
+            points: curve.points.iter().map(Into::into).collect(),
+            clean_accuracy: figures.clean,
+            robust_accuracy: figures.robust,
+            expected_robustness: figures.expected,
+        }))
+    }
+
+    async fn aggregate_curves(
+        &self,
+        request: Request<v1::AggregateCurvesRequest>,
+    ) -> Result<Response<v1::AggregateCurvesResponse>, Status> {
+        let SweepName(id) = status::field("sweep", &request.get_ref().sweep)?;
+        let curves = self.0.sweep_curves(id).await.map_err(refused)?;
+        let groups = aggregate::group(curves).map_err(broken)?;
+        let groups = groups.into_iter().map(encode).collect();
+        Ok(Response::new(v1::AggregateCurvesResponse { groups }))
+    }
+}
+
+fn encode(group: Group) -> v1::CurveGroup {
+    let width = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    v1::CurveGroup {
+        model: group.of.model,
+        dataset: group.of.dataset,
+        schedule: group.of.schedule,
+        target_epsilon: group.of.target.to_string(),
+        hyperparameters: group.of.hyperparameters,
+        evaluation: group.of.evaluation,
+        count: width(group.count),
+        expected_count: width(group.expected_count),
+        clean_accuracy: group.clean.map(estimate),
+        robust_accuracy: group.robust.map(estimate),
+        expected_robustness: group.expected.map(estimate),
+        points: group
+            .points
+            .into_iter()
+            .map(|(epsilon, summary)| v1::EstimatePoint {
+                epsilon: epsilon.to_string(),
+                accuracy: Some(estimate(summary)),
+            })
+            .collect(),
+    }
+}
+
+fn estimate(summary: Summary) -> v1::Estimate {
+    v1::Estimate {
+        mean: summary.mean,
+        standard_deviation: summary.standard_deviation,
+    }
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the shape that map_err wants"
+)]
+fn refused(error: StoreError) -> Status {
+    status::of(error.kind(), &error)
+}
+
+/// A stored curve that is none: the store checks curves before it takes them.
+fn broken(error: CurveError) -> Status {
+    status::of(ErrorKind::Internal, &error)
+}

@@ -1,0 +1,39 @@
+//! The `temper-results` process.
+
+use clap::Parser;
+use temper_results::{Config, run};
+use temper_service::{
+    server::{Bind, Server},
+    stop::Stop,
+    telemetry::Telemetry,
+};
+
+/// Serves accuracy-against-epsilon curves and their aggregates. Reads the database that a
+/// coordinator has migrated; changes nothing.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    #[command(flatten)]
+    telemetry: Telemetry,
+    #[command(flatten)]
+    bind: Bind,
+    /// PostgreSQL, `postgres://user:password@host/database`.
+    #[arg(long, env = "TEMPER_DATABASE_URL", hide_env_values = true)]
+    database_url: String,
+    /// Connections to PostgreSQL at a time.
+    #[arg(long, env = "TEMPER_DATABASE_CONNECTIONS", default_value_t = 8)]
+    database_connections: u32,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    args.telemetry.init()?;
+    let stop = Stop::on_signals()?;
+    let server = Server::bind(args.bind.listen).await?;
+    let config = Config {
+        database_url: args.database_url,
+        connections: args.database_connections,
+    };
+    run(config, server, stop).await
+}
