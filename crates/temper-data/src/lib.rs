@@ -12,6 +12,7 @@ mod idx;
 mod image_set;
 mod memo;
 mod mirror;
+mod pin;
 mod pixels;
 mod shards;
 mod sources;

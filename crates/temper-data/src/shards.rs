@@ -2,8 +2,10 @@
 //! field `bytes`, and an integer column with the label.
 
 use std::{
+    error::Error,
     fs::File,
     ops::Range,
+    panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
 };
 
@@ -75,8 +77,8 @@ impl ShardedSplit {
         let selection =
             RowSelection::from_consecutive_ranges(rows.iter().map(|&row| row..row + 1), total);
         let mut rows = rows.iter().copied();
-        for batch in open(path, &wanted, IMAGE_ROWS, Some(selection))? {
-            let batch = batch.map_err(DataError::undecodable(path, "its images cannot be read"))?;
+        for batch in Batches::open(path, &wanted, IMAGE_ROWS, Some(selection))? {
+            let batch = batch?;
             let images = encoded_images(&batch, path, &self.image_column)?;
             for (encoded, row) in images.into_iter().zip(rows.by_ref()) {
                 encoded
@@ -127,8 +129,8 @@ fn read_labels(
     labels: &mut Vec<i64>,
 ) -> Result<(), DataError> {
     let start = labels.len();
-    for batch in open(path, &[column], LABEL_ROWS, None)? {
-        let batch = batch.map_err(DataError::undecodable(path, "its labels cannot be read"))?;
+    for batch in Batches::open(path, &[column], LABEL_ROWS, None)? {
+        let batch = batch?;
         let values = integers(batch.column(0).as_ref()).ok_or_else(|| {
             let found = batch.column(0).data_type();
             DataError::layout(
@@ -147,32 +149,62 @@ fn read_labels(
     Ok(())
 }
 
-/// A reader of one leaf column, named by its path.
-fn open(
+/// The batches of one leaf column.
+struct Batches<'a> {
+    path: &'a Path,
+    reader: ParquetRecordBatchReader,
+}
+
+impl<'a> Batches<'a> {
+    /// The column is named by its path; `rows` are the wanted ones, or all.
+    fn open(
+        path: &'a Path,
+        column: &[&str],
+        batch_rows: usize,
+        rows: Option<RowSelection>,
+    ) -> Result<Self, DataError> {
+        let file = File::open(path).map_err(DataError::io(path))?;
+        // Without arrow's own schema the columns have the types that parquet stores, whatever the
+        // writer's memory layout was: dictionaries read as plain binary.
+        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+        let builder = guarded(path, || {
+            ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)
+        })?;
+        let leaf = leaf(builder.parquet_schema(), column).ok_or_else(|| {
+            let (wanted, found) = (column.join("."), names(builder.parquet_schema()));
+            DataError::layout(path, format!("it has no column `{wanted}`, but {found}"))
+        })?;
+        let mask = ProjectionMask::leaves(builder.parquet_schema(), [leaf]);
+        let builder = builder.with_projection(mask).with_batch_size(batch_rows);
+        let builder = match rows {
+            Some(rows) => builder.with_row_selection(rows),
+            None => builder,
+        };
+        Ok(Self {
+            path,
+            reader: guarded(path, || builder.build())?,
+        })
+    }
+}
+
+impl Iterator for Batches<'_> {
+    type Item = Result<RecordBatch, DataError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        guarded(self.path, || self.reader.next().transpose()).transpose()
+    }
+}
+
+/// Calls the parquet crate, which panics on some damaged files (negative offsets in the metadata,
+/// for one): whoever gets that error drops the reader.
+fn guarded<T, E: Error + Send + Sync + 'static>(
     path: &Path,
-    column: &[&str],
-    batch_rows: usize,
-    rows: Option<RowSelection>,
-) -> Result<ParquetRecordBatchReader, DataError> {
-    let file = File::open(path).map_err(DataError::io(path))?;
-    // Without arrow's own schema the columns have the types that parquet stores, whatever the
-    // writer's memory layout was: large binaries and dictionaries read as plain binary.
-    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)
-        .map_err(DataError::undecodable(path, "it is no whole parquet file"))?;
-    let leaf = leaf(builder.parquet_schema(), column).ok_or_else(|| {
-        let (wanted, found) = (column.join("."), names(builder.parquet_schema()));
-        DataError::layout(path, format!("it has no column `{wanted}`, but {found}"))
-    })?;
-    let mask = ProjectionMask::leaves(builder.parquet_schema(), [leaf]);
-    let builder = builder.with_projection(mask).with_batch_size(batch_rows);
-    let builder = match rows {
-        Some(rows) => builder.with_row_selection(rows),
-        None => builder,
-    };
-    builder
-        .build()
-        .map_err(DataError::undecodable(path, "it is no whole parquet file"))
+    read: impl FnOnce() -> Result<T, E>,
+) -> Result<T, DataError> {
+    match panic::catch_unwind(AssertUnwindSafe(read)) {
+        Ok(result) => result.map_err(DataError::undecodable(path, "it is no whole parquet file")),
+        Err(_) => Err(DataError::damaged(path, "it is no whole parquet file")),
+    }
 }
 
 fn leaf(schema: &SchemaDescriptor, column: &[&str]) -> Option<usize> {

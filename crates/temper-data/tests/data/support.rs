@@ -61,7 +61,7 @@ pub fn pinned(sources: &Sources, classes: u32, source: Source) -> anyhow::Result
         ..Catalog::default()
     };
     let (mut pinned, failures) = sources.pin(&catalog);
-    for (_, error) in failures {
+    if let Some((_, error)) = failures.into_iter().next() {
         return Err(error.into());
     }
     let entry = pinned
