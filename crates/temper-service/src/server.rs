@@ -101,8 +101,8 @@ impl Server {
     }
 
     /// Serves until `stop`. Stage one: health says `NOT_SERVING`, nothing new is accepted, calls
-    /// have [`GRACE`] to end (endless streams are expected to watch the token themselves). Stage
-    /// two, or the end of the grace: all is dropped.
+    /// have 10 seconds to end (endless streams are expected to watch the token themselves). Stage
+    /// two, or the end of the grace: it returns without them; they end with the runtime.
     ///
     /// # Errors
     /// When the descriptors or the transport are broken.

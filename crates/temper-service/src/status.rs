@@ -51,7 +51,8 @@ pub fn bad_field(name: &str, description: impl Into<String>) -> Status {
 /// # Errors
 /// `INVALID_ARGUMENT`, naming the field.
 pub fn field<T: FromStr<Err: fmt::Display>>(name: &str, text: &str) -> Result<T, Status> {
-    text.parse().map_err(|error: T::Err| bad_field(name, error.to_string()))
+    text.parse()
+        .map_err(|error: T::Err| bad_field(name, error.to_string()))
 }
 
 /// What `status` says, for people: each violated field on a line of its own.

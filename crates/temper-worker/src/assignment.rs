@@ -1,5 +1,7 @@
 //! An assignment, read once at the edge.
 
+use std::sync::Arc;
+
 use temper_core::{
     Digest,
     spec::{EvaluateSpec, JobSpec, TrainSpec},
@@ -10,24 +12,26 @@ use crate::JobError;
 
 /// What a lease asks for.
 #[derive(Debug, Clone)]
-pub(crate) struct Work {
-    /// The job's key: the folder in the object store for what it makes.
-    pub key: Digest,
-    pub task: Task,
+pub(crate) enum Task {
+    Train(TrainTask),
+    Evaluate(EvaluateTask),
 }
 
+/// Fine-tune, from the first checkpoint that is whole.
 #[derive(Debug, Clone)]
-pub(crate) enum Task {
-    /// Fine-tune, from the first checkpoint that is whole.
-    Train {
-        spec: Box<TrainSpec>,
-        checkpoints: Vec<Object>,
-    },
-    /// Measure what a training made.
-    Evaluate {
-        spec: Box<EvaluateSpec>,
-        artifact: Object,
-    },
+pub(crate) struct TrainTask {
+    /// The job's key: the folder in the object store for what it makes.
+    pub key: Digest,
+    pub spec: Arc<TrainSpec>,
+    /// Newest first.
+    pub checkpoints: Vec<Object>,
+}
+
+/// Measure what a training made.
+#[derive(Debug, Clone)]
+pub(crate) struct EvaluateTask {
+    pub spec: Arc<EvaluateSpec>,
+    pub artifact: Object,
 }
 
 /// Something in the object store.
@@ -38,40 +42,38 @@ pub(crate) struct Object {
     pub size: u64,
 }
 
-impl Work {
+impl Task {
     /// Reads `assignment`.
     pub(crate) fn read(assignment: &v1::Assignment) -> Result<Self, JobError> {
         let unreadable = |what: String| JobError::Assignment(what);
-        let key = assignment
-            .key
-            .parse()
-            .map_err(|error| unreadable(format!("key: {error}")))?;
         let spec = assignment
             .spec
             .as_ref()
             .ok_or_else(|| unreadable("it has no spec".into()))?;
-        let task = match JobSpec::try_from(spec).map_err(|error| unreadable(error.to_string()))? {
+        match JobSpec::try_from(spec).map_err(|error| unreadable(error.to_string()))? {
             JobSpec::Train(spec) => {
+                let key = assignment.key.parse();
+                let key = key.map_err(|error| unreadable(format!("its key: {error}")))?;
                 let checkpoints = assignment.checkpoints.iter();
                 let checkpoints = checkpoints
                     .map(|found| object(&found.path, &found.sha256, found.size))
                     .collect::<Result<_, _>>()?;
-                Task::Train {
-                    spec: Box::new(spec),
+                Ok(Self::Train(TrainTask {
+                    key,
+                    spec: Arc::new(spec),
                     checkpoints,
-                }
+                }))
             }
             JobSpec::Evaluate(spec) => {
                 let found = assignment.artifact.as_ref();
                 let found = found.ok_or_else(|| unreadable("it has no artifact".into()))?;
                 let artifact = object(&found.path, &found.sha256, found.size)?;
-                Task::Evaluate {
-                    spec: Box::new(spec),
+                Ok(Self::Evaluate(EvaluateTask {
+                    spec: Arc::new(spec),
                     artifact,
-                }
+                }))
             }
-        };
-        Ok(Self { key, task })
+        }
     }
 }
 

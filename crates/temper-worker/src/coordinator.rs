@@ -1,4 +1,4 @@
-//! The coordinator's WorkerService, each call with a time limit.
+//! The coordinator's `WorkerService`, each call with a time limit.
 
 use std::time::Duration;
 

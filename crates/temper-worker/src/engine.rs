@@ -7,39 +7,61 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::mpsc,
     thread,
+    time::Duration,
 };
 
 use tokio::sync::oneshot;
 
 type Command = Box<dyn FnOnce() + Send>;
 
-/// A handle to the thread, which ends when the handle is dropped and the command that runs is over.
+/// A handle to the thread, which ends once the handle is gone and the command that runs is over.
 #[derive(Debug)]
-pub struct Engine {
+pub(crate) struct Engine {
     commands: mpsc::Sender<Command>,
+    thread: thread::JoinHandle<()>,
+    /// Resolves when the thread has no more commands.
+    idle: oneshot::Receiver<()>,
 }
 
 /// A command panicked; the thread lives on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the libtorch thread panicked: {0}")]
-pub struct Panicked(pub String);
+pub(crate) struct Panicked(pub String);
 
 impl Engine {
     /// Starts the thread. `threads`: see [`temper_torch::set_threads`].
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn start(threads: usize) -> io::Result<Self> {
+    pub(crate) fn start(threads: usize) -> io::Result<Self> {
         let (commands, inbox) = mpsc::channel::<Command>();
-        thread::Builder::new()
+        let (alive, idle) = oneshot::channel::<()>();
+        let run = move || {
+            let _alive = alive;
+            temper_torch::set_threads(threads);
+            for command in inbox {
+                command();
+            }
+        };
+        let thread = thread::Builder::new()
             .name("libtorch".to_owned())
-            .spawn(move || {
-                temper_torch::set_threads(threads);
-                for command in inbox {
-                    command();
-                }
-            })?;
-        Ok(Self { commands })
+            .spawn(run)?;
+        Ok(Self {
+            commands,
+            thread,
+            idle,
+        })
+    }
+
+    /// Ends the thread, so that the process does not end around it. A command that outlasts
+    /// `limit` is left alone.
+    pub(crate) async fn finish(self, limit: Duration) {
+        drop(self.commands);
+        match tokio::time::timeout(limit, self.idle).await {
+            // Commands do not panic through: there is no panic to learn of.
+            Ok(_) => drop(self.thread.join()),
+            Err(_elapsed) => tracing::warn!("the libtorch thread is still busy: leaving it"),
+        }
     }
 
     /// Runs `work` on the thread, after the commands before it. Dropping the future does not stop
@@ -47,7 +69,7 @@ impl Engine {
     ///
     /// # Errors
     /// When `work` panics.
-    pub async fn run<T, F>(&self, work: F) -> Result<T, Panicked>
+    pub(crate) async fn run<T, F>(&self, work: F) -> Result<T, Panicked>
     where
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
@@ -94,13 +116,14 @@ mod tests {
         let (release, held) = mpsc::channel::<()>();
         let mut abandoned = Box::pin(engine.run(move || held.recv().is_ok()));
         // Polled once: the command is on its way.
-        assert!(futures_pending(abandoned.as_mut()).await);
+        assert!(is_pending(abandoned.as_mut()).await);
         drop(abandoned);
         release.send(()).unwrap();
         assert_eq!(engine.run(|| 7).await, Ok(7));
+        engine.finish(Duration::from_secs(5)).await;
     }
 
-    async fn futures_pending<F: Future>(mut future: std::pin::Pin<&mut F>) -> bool {
+    async fn is_pending<F: Future>(mut future: std::pin::Pin<&mut F>) -> bool {
         std::future::poll_fn(|context| {
             std::task::Poll::Ready(future.as_mut().poll(context).is_pending())
         })

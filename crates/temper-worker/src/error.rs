@@ -9,7 +9,7 @@ use crate::{engine::Panicked, report::ReportError};
 
 /// Why a job ends without a result.
 #[derive(Debug, thiserror::Error)]
-pub enum JobError {
+pub(crate) enum JobError {
     /// The assignment makes no sense to this worker.
     #[error("the assignment cannot be read: {0}")]
     Assignment(String),
@@ -36,7 +36,7 @@ pub enum JobError {
 impl JobError {
     /// How the attempt failed; none when the lease is over and there is nobody to tell.
     #[must_use]
-    pub fn class(&self) -> Option<FailureClass> {
+    pub(crate) fn class(&self) -> Option<FailureClass> {
         let kind = match self {
             Self::Report(ReportError::LeaseOver) => return None,
             // Damaged bytes are a matter of input wherever they lie.

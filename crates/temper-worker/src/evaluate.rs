@@ -1,17 +1,20 @@
 //! An evaluation job.
 
-use std::{collections::VecDeque, sync::Arc, sync::Mutex, sync::PoisonError};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use bytes::Bytes;
-use temper_core::{Digest, spec::EvaluateSpec};
+use temper_core::Digest;
 use temper_torch::{EvaluateOutcome, Progress};
 
 use crate::{
     JobError,
-    assignment::Object,
-    job::{Done, Host, Switch},
+    assignment::{EvaluateTask, Object},
+    job::{Attempt, Done},
     report::Reports,
-    train::{aborted, read},
+    train::read,
 };
 
 /// The trained models last measured: the evaluations of one training often come one after another.
@@ -45,32 +48,35 @@ impl Models {
 }
 
 /// Measures the trained model.
-pub(crate) async fn run(
-    host: &Host,
-    reports: &Reports,
-    switch: &Switch,
-    spec: EvaluateSpec,
-    artifact: &Object,
-) -> Result<Done, JobError> {
-    let model = host.models.fetch(reports, artifact).await?;
-    let (sources, spec) = (Arc::clone(&host.sources), Arc::new(spec));
-    let wanted = Arc::clone(&spec);
+pub(crate) async fn run(attempt: &Attempt<'_>, task: EvaluateTask) -> Result<Done, JobError> {
+    let Attempt {
+        host,
+        reports,
+        switch,
+    } = attempt;
+    let model = host.models.fetch(reports, &task.artifact).await?;
+    let (sources, spec) = (Arc::clone(&host.sources), Arc::clone(&task.spec));
     let images =
-        read(move || sources.test(&wanted.train.dataset, &wanted.train.data, wanted.samples))
-            .await?;
+        read(move || sources.test(&spec.train.dataset, &spec.train.data, spec.samples)).await?;
     let (batch, device, switch) = (host.eval_batch, host.device, switch.clone());
     let outcome = host.engine.run(move || {
-        temper_torch::evaluate(&spec, &model, (&images, batch), device, &mut |progress| {
-            log(progress);
-            switch.control()
-        })
+        temper_torch::evaluate(
+            &task.spec,
+            &model,
+            (&images, batch),
+            device,
+            &mut |progress| {
+                log(progress);
+                switch.control()
+            },
+        )
     });
     match outcome.await?? {
         EvaluateOutcome::Finished(points) => {
             reports.complete_evaluation(&points).await?;
             Ok(Done::Completed)
         }
-        EvaluateOutcome::Aborted => aborted(reports),
+        EvaluateOutcome::Aborted => attempt.aborted(),
     }
 }
 

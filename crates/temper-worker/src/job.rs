@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     JobError,
-    assignment::{Task, Work},
+    assignment::Task,
     coordinator::Coordinator,
     engine::Engine,
     evaluate::{self, Models},
@@ -51,6 +51,13 @@ pub(crate) enum Done {
     Completed,
     /// This process has to stop: the job is to be given back.
     Drained,
+}
+
+/// A try at a job.
+pub(crate) struct Attempt<'a> {
+    pub host: &'a Host,
+    pub reports: Reports,
+    pub switch: Switch,
 }
 
 /// Tells what runs on the libtorch thread when to stop.
@@ -94,55 +101,62 @@ pub(crate) async fn run(host: &Host, terms: &Terms, assignment: v1::Assignment) 
         tracing::warn!(why = ?lease.ended(), "the lease was over before the job began");
         return;
     };
-    // Ends with the lease, or when the job is done.
-    let done = CancellationToken::new();
+    // Ends with the lease, or when the job is done or dropped.
+    let until = CancellationToken::new();
+    let done = until.clone().drop_guard();
     let heartbeats = keep(Arc::clone(&lease), terms.timing, since, beat);
-    let until = done.clone();
     let heartbeats = host.tasks.spawn("heartbeats", async move {
         tokio::select! {
             () = heartbeats => {}
             () = until.cancelled() => {}
         }
     });
-    match Work::read(&assignment) {
-        Ok(work) => attempt(host, terms, &lease, work).await,
-        Err(error) => {
-            // There may be no key to report under; a failure needs none.
-            let key = temper_core::Digest::of(&[]);
-            let reports =
-                Reports::new(terms.coordinator.clone(), terms.objects.clone(), lease, key);
-            conclude(&reports, Err(error)).await;
-        }
-    }
-    done.cancel();
+    let (coordinator, objects) = (terms.coordinator.clone(), terms.objects.clone());
+    let switch = Switch::new(&lease, &host.stop);
+    let attempt = Attempt {
+        host,
+        reports: Reports::new(coordinator, objects, lease),
+        switch,
+    };
+    attempt.run(&assignment).await;
+    drop(done);
     // The task was just told to end.
     let _ended = heartbeats.await;
 }
 
-async fn attempt(host: &Host, terms: &Terms, lease: &Arc<Lease>, work: Work) {
-    let reports = Reports::new(
-        terms.coordinator.clone(),
-        terms.objects.clone(),
-        Arc::clone(lease),
-        work.key,
-    );
-    let switch = Switch::new(lease, &host.stop);
-    let result = match work.task {
-        Task::Train { spec, checkpoints } => {
-            tracing::info!(
-                model = spec.model.name,
-                dataset = spec.dataset.name,
-                "training"
-            );
-            train::run(host, &reports, &switch, Arc::new(*spec), &checkpoints).await
+impl Attempt<'_> {
+    async fn run(&self, assignment: &v1::Assignment) {
+        let result = match Task::read(assignment) {
+            Ok(Task::Train(task)) => {
+                let spec = &task.spec;
+                tracing::info!(
+                    model = spec.model.name,
+                    dataset = spec.dataset.name,
+                    "training"
+                );
+                train::run(self, &task).await
+            }
+            Ok(Task::Evaluate(task)) => {
+                let spec = &task.spec.train;
+                tracing::info!(
+                    model = spec.model.name,
+                    dataset = spec.dataset.name,
+                    "evaluating"
+                );
+                evaluate::run(self, task).await
+            }
+            Err(error) => Err(error),
+        };
+        conclude(&self.reports, result).await;
+    }
+
+    /// What an aborted run amounts to: with the lease over, nothing; else this process is stopping.
+    pub(crate) fn aborted(&self) -> Result<Done, JobError> {
+        match self.reports.lease().ended() {
+            Some(_) => Err(ReportError::LeaseOver.into()),
+            None => Ok(Done::Drained),
         }
-        Task::Evaluate { spec, artifact } => {
-            let model = &spec.train.model.name;
-            tracing::info!(model, dataset = spec.train.dataset.name, "evaluating");
-            evaluate::run(host, &reports, &switch, *spec, &artifact).await
-        }
-    };
-    conclude(&reports, result).await;
+    }
 }
 
 /// Says how the attempt ended, to the coordinator and to the log.

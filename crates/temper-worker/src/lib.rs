@@ -1,8 +1,8 @@
 //! The worker: leases a job over gRPC, runs it on one device, heartbeats, checkpoints, reports.
 //!
-//! [`session::run`] registers and leases; [`job`] takes one assignment to its end; `train` and
-//! `evaluate` do what it asks for. libtorch runs on one OS thread ([`engine::Engine`]) that async
-//! code never waits for without also watching the lease.
+//! [`session::run`] registers and leases; `job` takes one assignment to its end; `train` and
+//! `evaluate` do what it asks for, through `report`. libtorch runs on one OS thread (`engine`)
+//! that async code never blocks on; `lease` tells it when to stop.
 //!
 //! Absent on purpose: the database. All that a worker knows of a job came with its lease, and all
 //! that it says of it carries the lease's fence.
@@ -10,14 +10,16 @@
 mod assignment;
 pub mod config;
 mod coordinator;
-pub mod engine;
+mod engine;
 mod error;
 mod evaluate;
+#[cfg(test)]
+mod fake;
 mod job;
-pub mod lease;
+mod lease;
 pub mod pin;
-pub mod report;
+mod report;
 pub mod session;
 mod train;
 
-pub use error::JobError;
+pub(crate) use error::JobError;

@@ -12,7 +12,7 @@ use temper_service::{
     objects::{Objects, ObjectsError, Stored, artifact_path, checkpoint_path},
     status,
 };
-use temper_torch::Checkpoint;
+use temper_torch::{Checkpoint, TrainedModel};
 use tonic::{Code, Status};
 
 use crate::{
@@ -30,7 +30,7 @@ const STORE_TRIES: u32 = 8;
 
 /// Why a report was not taken.
 #[derive(Debug, thiserror::Error)]
-pub enum ReportError {
+pub(crate) enum ReportError {
     /// The lease is over: there is nothing more to say.
     #[error("the lease is over")]
     LeaseOver,
@@ -61,21 +61,14 @@ pub(crate) struct Reports {
     coordinator: Coordinator,
     objects: Objects,
     lease: Arc<Lease>,
-    key: Digest,
 }
 
 impl Reports {
-    pub(crate) fn new(
-        coordinator: Coordinator,
-        objects: Objects,
-        lease: Arc<Lease>,
-        key: Digest,
-    ) -> Self {
+    pub(crate) fn new(coordinator: Coordinator, objects: Objects, lease: Arc<Lease>) -> Self {
         Self {
             coordinator,
             objects,
             lease,
-            key,
         }
     }
 
@@ -95,14 +88,18 @@ impl Reports {
         .await
     }
 
-    /// Stores a checkpoint, then makes it the one to resume from.
-    pub(crate) async fn checkpoint(&self, checkpoint: Checkpoint) -> Result<(), JobError> {
+    /// Stores a checkpoint of the job with `key`, then makes it the one to resume from.
+    pub(crate) async fn checkpoint(
+        &self,
+        key: &Digest,
+        checkpoint: Checkpoint,
+    ) -> Result<(), JobError> {
         let Checkpoint {
             step,
             epochs,
             bytes,
         } = checkpoint;
-        let path = checkpoint_path(&self.key, self.fence(), step);
+        let path = checkpoint_path(key, self.fence(), step);
         let stored = self.put(&path, bytes.into()).await?;
         let registered = v1::Checkpoint {
             step: i64::try_from(step).unwrap_or(i64::MAX),
@@ -122,14 +119,15 @@ impl Reports {
         Ok(())
     }
 
-    /// Stores the trained model, then hands it in.
+    /// Stores the trained model of the job with `key`, then hands it in.
     pub(crate) async fn complete_training(
         &self,
-        model: Vec<u8>,
-        epochs: u32,
+        key: &Digest,
+        model: TrainedModel,
     ) -> Result<(), JobError> {
-        let path = artifact_path(&self.key, self.fence());
-        let stored = self.put(&path, model.into()).await?;
+        let TrainedModel { bytes, epochs, .. } = model;
+        let path = artifact_path(key, self.fence());
+        let stored = self.put(&path, bytes.into()).await?;
         let artifact = v1::Artifact {
             size: length(&stored),
             sha256: stored.sha256.to_string(),
@@ -282,6 +280,7 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
+    use crate::fake::{Call, Running, Script, anywhere};
 
     fn lease() -> Lease {
         Lease::new(v1::LeaseRef {
@@ -314,7 +313,7 @@ mod tests {
         let lease = lease();
         let call = || async { Err::<(), _>(Status::unavailable("down")) };
         let ends = async {
-            tokio::time::sleep(Duration::from_secs(60)).await;
+            tokio::time::sleep(Duration::from_mins(1)).await;
             lease.end(Ended::Silent);
         };
         let (result, ()) = tokio::join!(persist(&lease, call), ends);
@@ -337,5 +336,79 @@ mod tests {
         let result = persist(&lease(), call).await;
         assert!(matches!(result, Err(ReportError::Refused(_))));
         assert_eq!(calls.get(), 1);
+    }
+
+    fn reports(running: &Running) -> Reports {
+        let coordinator = Coordinator::new(&running.url()).unwrap();
+        Reports::new(
+            coordinator,
+            Objects::open(&running.objects()).unwrap(),
+            Arc::new(lease()),
+        )
+    }
+
+    #[tokio::test]
+    async fn complete_is_repeated_to_a_coordinator_that_died_before_its_reply() {
+        let process = tokio::runtime::Runtime::new().unwrap();
+        let first = Running::start(anywhere(), Script::default());
+        let mut first = process.spawn(first).await.unwrap();
+        let reports = reports(&first);
+        let complete = tokio::spawn(async move { reports.complete_evaluation(&[]).await });
+        // It has taken the call, never answers, and dies with all its connections.
+        assert_eq!(first.call().await, Call::Complete);
+        process.shutdown_background();
+
+        let script = Script {
+            completes: [Some(Ok(()))].into(),
+            ..Script::default()
+        };
+        let mut second = Running::start(first.address, script).await;
+        assert_eq!(second.call().await, Call::Complete);
+        complete.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn complete_has_the_last_word_when_a_heartbeat_says_that_the_lease_is_gone() {
+        for (last, completed) in [(Ok(()), true), (Err(Status::aborted("fence 8")), false)] {
+            let script = Script {
+                completes: [None, Some(last)].into(),
+                ..Script::default()
+            };
+            let mut running = Running::start(anywhere(), script).await;
+            let reports = reports(&running);
+            let lease = Arc::clone(reports.lease());
+            let complete = tokio::spawn(async move { reports.complete_evaluation(&[]).await });
+            assert_eq!(running.call().await, Call::Complete);
+            lease.end(Ended::Lost);
+            assert_eq!(running.call().await, Call::Complete);
+            assert_eq!(complete.await.unwrap().is_ok(), completed);
+        }
+    }
+
+    #[tokio::test]
+    async fn checkpoint_is_stored_before_it_is_registered() {
+        let mut running = Running::start(anywhere(), Script::default()).await;
+        let (reports, key) = (reports(&running), Digest::of(b"job"));
+        let checkpoint = Checkpoint {
+            step: 40,
+            epochs: 2,
+            bytes: vec![7; 100],
+        };
+        // Twice: the reply to the first registration may have been lost.
+        for _ in 0..2 {
+            reports.checkpoint(&key, checkpoint.clone()).await.unwrap();
+            assert_eq!(running.call().await, Call::Checkpoint(40));
+        }
+        let object = Object {
+            path: checkpoint_path(&key, 7, 40),
+            sha256: Digest::of(&[7; 100]),
+            size: 100,
+        };
+        assert_eq!(reports.fetch(&object).await.unwrap(), vec![7; 100]);
+        let torn = reports.fetch(&Object { size: 99, ..object }).await;
+        assert!(
+            matches!(torn, Err(JobError::Objects(ObjectsError::Torn { .. }))),
+            "{torn:?}"
+        );
     }
 }

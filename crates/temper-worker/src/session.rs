@@ -28,6 +28,9 @@ use crate::{
 /// A poll that ends sooner than this without a job was no long poll.
 const SHORT_POLL: Duration = Duration::from_millis(500);
 
+/// How long the step that runs may take to notice a cut.
+const LAST_STEP: Duration = Duration::from_secs(5);
+
 /// Why a worker cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
@@ -76,25 +79,35 @@ pub async fn run(config: Config, stop: Stop) -> Result<(), SessionError> {
         stop: stop.clone(),
     };
     tokio::select! {
-        ended = work(&config, &host, &coordinator) => ended?,
-        () = stop.cut.cancelled() => tracing::warn!("cut: what was under way is dropped"),
-    }
-    host.tasks.finish().await?;
+        ended = work(&config, &host, &coordinator) => ended,
+        () = stop.cut.cancelled() => {
+            tracing::warn!("cut: what was under way is dropped");
+            Ok(())
+        }
+    }?;
+    let Host { engine, tasks, .. } = host;
+    engine.finish(LAST_STEP).await;
+    tasks.finish().await?;
     tracing::info!("stopped");
     Ok(())
 }
 
 async fn work(config: &Config, host: &Host, coordinator: &Coordinator) -> Result<(), SessionError> {
+    let mut backoff = Backoff::new();
     while let Some(terms) = register(config, host, coordinator).await? {
         loop {
             match lease(host, &terms).await {
                 Leased::Job(assignment) => {
+                    backoff = Backoff::new();
                     let lease = assignment.lease.clone().unwrap_or_default();
                     let span = tracing::info_span!("job", job = lease.job, fence = lease.fence);
                     job::run(host, &terms, *assignment).instrument(span).await;
                 }
                 Leased::Nothing => {}
-                Leased::Unknown => break,
+                Leased::Unknown => {
+                    paused(&mut backoff, host).await;
+                    break;
+                }
                 Leased::Stopping => return Ok(()),
             }
         }
@@ -135,7 +148,12 @@ async fn register(
         answer = attempts => answer.map_err(SessionError::Refused)?,
         () = host.stop.graceful.cancelled() => return Ok(None),
     };
-    let terms = terms(coordinator, incarnation, &answer)?;
+    let terms = Terms {
+        coordinator: coordinator.clone(),
+        incarnation,
+        timing: timing(&answer)?,
+        objects: Objects::open(&answer.object_store)?,
+    };
     tracing::info!(
         worker = request.worker,
         device = request.device,
@@ -146,30 +164,16 @@ async fn register(
     Ok(Some(terms))
 }
 
-fn terms(
-    coordinator: &Coordinator,
-    incarnation: String,
-    answer: &v1::RegisterResponse,
-) -> Result<Terms, SessionError> {
+fn timing(answer: &v1::RegisterResponse) -> Result<Timing, SessionError> {
     let positive = |duration: Option<&_>| duration.copied().and_then(positive);
-    let timing = Timing {
-        duration: positive(answer.lease_duration.as_ref())
-            .ok_or(SessionError::Terms("lease_duration must be above 0"))?,
-        interval: positive(answer.heartbeat_interval.as_ref())
-            .ok_or(SessionError::Terms("heartbeat_interval must be above 0"))?,
-    };
-    if timing.interval >= timing.duration {
-        return Err(SessionError::Terms(
-            "heartbeat_interval must be below lease_duration",
-        ));
-    }
-    let objects = Objects::open(&answer.object_store)?;
-    Ok(Terms {
-        coordinator: coordinator.clone(),
-        incarnation,
-        timing,
-        objects,
-    })
+    let duration = positive(answer.lease_duration.as_ref())
+        .ok_or(SessionError::Terms("lease_duration must be above 0"))?;
+    let interval = positive(answer.heartbeat_interval.as_ref())
+        .filter(|interval| *interval < duration)
+        .ok_or(SessionError::Terms(
+            "heartbeat_interval must be above 0, below lease_duration",
+        ))?;
+    Ok(Timing { duration, interval })
 }
 
 fn positive(duration: prost_types::Duration) -> Option<Duration> {
@@ -201,13 +205,143 @@ async fn lease(host: &Host, terms: &Terms) -> Leased {
                 tracing::warn!(reason = status::explain(&status), "no answer: asking again");
             }
         }
-        tokio::select! {
-            () = backoff.pause() => {}
-            () = host.stop.graceful.cancelled() => return Leased::Stopping,
-        }
+        paused(&mut backoff, host).await;
+    }
+}
+
+/// Pauses, unless this process is to stop.
+async fn paused(backoff: &mut Backoff, host: &Host) {
+    tokio::select! {
+        () = backoff.pause() => {}
+        () = host.stop.graceful.cancelled() => {}
     }
 }
 
 fn is_unknown(status: &Status) -> bool {
     matches!(status.code(), Code::NotFound | Code::FailedPrecondition)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::fake::{Call, Running, Script, anywhere};
+
+    #[derive(Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        config: Config,
+    }
+
+    fn config(url: &str) -> Config {
+        let arguments = [
+            "worker",
+            "--coordinator",
+            url,
+            "--name",
+            "tester",
+            "--threads",
+            "1",
+        ];
+        Arguments::parse_from(arguments).config
+    }
+
+    fn assignment() -> v1::Assignment {
+        let lease = v1::LeaseRef {
+            job: "jobs/5".into(),
+            incarnation: String::new(),
+            fence: 9,
+        };
+        v1::Assignment {
+            lease: Some(lease),
+            ..v1::Assignment::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn forgotten_incarnation_is_replaced_and_the_drain_ends_the_wait() {
+        let forgotten = Err(Status::not_found("no such incarnation"));
+        let script = Script {
+            leases: [forgotten, Ok(None)].into(),
+            ..Script::default()
+        };
+        let mut running = Running::start(anywhere(), script).await;
+        let stop = Stop::new();
+        let session = tokio::spawn(run(config(&running.url()), stop.clone()));
+
+        let Call::Register(first) = running.call().await else {
+            panic!("no registration")
+        };
+        assert_eq!(running.call().await, Call::Lease(first.clone()));
+        let Call::Register(second) = running.call().await else {
+            panic!("no registration")
+        };
+        assert_ne!(first, second);
+        // One that is answered at once, and one that waits.
+        assert_eq!(running.call().await, Call::Lease(second.clone()));
+        assert_eq!(running.call().await, Call::Lease(second));
+        stop.gracefully();
+        session.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn unreadable_assignment_fails_as_a_defect_and_the_worker_goes_on() {
+        let script = Script {
+            leases: [Ok(Some(assignment()))].into(),
+            ..Script::default()
+        };
+        let mut running = Running::start(anywhere(), script).await;
+        let stop = Stop::new();
+        let session = tokio::spawn(run(config(&running.url()), stop.clone()));
+
+        let Call::Register(incarnation) = running.call().await else {
+            panic!("no registration")
+        };
+        assert_eq!(running.call().await, Call::Lease(incarnation.clone()));
+        let Call::Fail(class, message) = running.call().await else {
+            panic!("no failure")
+        };
+        assert_eq!(class, v1::FailureClass::Code);
+        assert!(message.contains("no spec"), "{message}");
+        assert_eq!(running.call().await, Call::Lease(incarnation));
+        stop.now();
+        session.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn worker_waits_for_its_coordinator() {
+        let absent = Running::start(anywhere(), Script::default()).await;
+        let (address, url) = (absent.address, absent.url());
+        absent.stop.now();
+        absent.task.await.unwrap().unwrap();
+        let stop = Stop::new();
+        let session = tokio::spawn(run(config(&url), stop.clone()));
+        tokio::task::yield_now().await;
+
+        let mut running = Running::start(address, Script::default()).await;
+        assert!(matches!(running.call().await, Call::Register(_)));
+        stop.gracefully();
+        session.await.unwrap().unwrap();
+    }
+
+    #[test]
+    fn terms_that_cannot_be_kept_are_refused() {
+        let seconds = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
+        for (lease_duration, heartbeat_interval) in [
+            (None, seconds(1)),
+            (seconds(5), seconds(0)),
+            (seconds(5), seconds(5)),
+        ] {
+            let answer = v1::RegisterResponse {
+                lease_duration,
+                heartbeat_interval,
+                object_store: String::new(),
+            };
+            assert!(
+                matches!(timing(&answer), Err(SessionError::Terms(_))),
+                "{answer:?}"
+            );
+        }
+    }
 }

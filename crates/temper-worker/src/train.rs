@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
-use temper_core::{report::EpochMetrics, spec::TrainSpec};
+use temper_core::{Digest, report::EpochMetrics};
 use temper_data::{DataError, TrainingSplits};
 use temper_service::{objects::ObjectsError, status};
 use temper_torch::{
@@ -13,10 +13,10 @@ use tokio::sync::mpsc;
 
 use crate::{
     JobError,
-    assignment::Object,
+    assignment::{Object, TrainTask},
     engine,
-    job::{Done, Host, Switch},
-    report::{ReportError, Reports},
+    job::{Attempt, Done, Switch},
+    report::Reports,
 };
 
 /// Reports that training may be ahead of their acknowledgement; each may hold a checkpoint.
@@ -60,29 +60,22 @@ impl Observer for Reporter {
 }
 
 /// Trains from the newest checkpoint that is whole, else from the pretrained weights.
-pub(crate) async fn run(
-    host: &Host,
-    reports: &Reports,
-    switch: &Switch,
-    spec: Arc<TrainSpec>,
-    checkpoints: &[Object],
-) -> Result<Done, JobError> {
-    let material = load(host, &spec).await?;
-    for object in checkpoints {
-        let Some(bytes) = usable(reports, object).await? else {
+pub(crate) async fn run(attempt: &Attempt<'_>, task: &TrainTask) -> Result<Done, JobError> {
+    let material = load(attempt, task).await?;
+    for object in &task.checkpoints {
+        let Some(bytes) = usable(&attempt.reports, object).await? else {
             continue;
         };
-        tracing::info!(checkpoint = object.path, "resuming");
-        let trained = train(host, reports, switch, &spec, &material, Some(bytes)).await;
-        match trained {
+        let checkpoint = &object.path;
+        tracing::info!(checkpoint, "resuming");
+        match train(attempt, task, &material, Some(bytes)).await {
             Err(JobError::Torch(TorchError::BadCheckpoint(reason))) => {
-                let checkpoint = &object.path;
                 tracing::warn!(checkpoint, reason, "unusable: trying the one before");
             }
             other => return other,
         }
     }
-    train(host, reports, switch, &spec, &material, None).await
+    train(attempt, task, &material, None).await
 }
 
 /// The checkpoint's bytes; none when it is torn or gone.
@@ -102,8 +95,8 @@ async fn usable(reports: &Reports, object: &Object) -> Result<Option<Bytes>, Job
     }
 }
 
-async fn load(host: &Host, spec: &Arc<TrainSpec>) -> Result<Material, JobError> {
-    let (sources, spec) = (Arc::clone(&host.sources), Arc::clone(spec));
+async fn load(attempt: &Attempt<'_>, task: &TrainTask) -> Result<Material, JobError> {
+    let (sources, spec) = (Arc::clone(&attempt.host.sources), Arc::clone(&task.spec));
     read(move || {
         let weights = sources.weights(&spec.model)?;
         let splits = sources.training(&spec.dataset, &spec.data)?;
@@ -127,19 +120,22 @@ pub(crate) async fn read<T: Send + 'static>(
 
 /// Trains on the libtorch thread while this one passes the reports on.
 async fn train(
-    host: &Host,
-    reports: &Reports,
-    switch: &Switch,
-    spec: &Arc<TrainSpec>,
+    attempt: &Attempt<'_>,
+    task: &TrainTask,
     material: &Material,
     resume: Option<Bytes>,
 ) -> Result<Done, JobError> {
+    let Attempt {
+        host,
+        reports,
+        switch,
+    } = attempt;
     let (events, inbox) = mpsc::channel(AHEAD);
     let mut reporter = Reporter {
         switch: switch.clone(),
         events,
     };
-    let (spec, material, device) = (Arc::clone(spec), material.clone(), host.device);
+    let (spec, material, device) = (Arc::clone(&task.spec), material.clone(), host.device);
     let training = host.engine.run(move || {
         let training = Training {
             spec: &spec,
@@ -151,40 +147,35 @@ async fn train(
         // The reporter is dropped with the closure, which ends `pass_on`.
         temper_torch::train(&training, resume.as_deref(), &mut reporter)
     });
-    let (outcome, reported) = tokio::join!(training, pass_on(reports, switch, inbox));
+    let (outcome, passed) = tokio::join!(training, pass_on(attempt, &task.key, inbox));
     // When reports fail, training is aborted by that: theirs is the reason to tell.
-    reported?;
+    passed?;
     match outcome?? {
         TrainOutcome::Finished(model) => {
-            reports.complete_training(model.bytes, model.epochs).await?;
+            reports.complete_training(&task.key, model).await?;
             Ok(Done::Completed)
         }
         TrainOutcome::Drained => Ok(Done::Drained),
-        TrainOutcome::Aborted => aborted(reports),
-    }
-}
-
-/// What an aborted run amounts to: with the lease over, nothing; else this process is stopping.
-pub(crate) fn aborted(reports: &Reports) -> Result<Done, JobError> {
-    match reports.lease().ended() {
-        Some(_) => Err(ReportError::LeaseOver.into()),
-        None => Ok(Done::Drained),
+        TrainOutcome::Aborted => attempt.aborted(),
     }
 }
 
 /// Passes reports on in their order, until training ends or one of them cannot be.
 async fn pass_on(
-    reports: &Reports,
-    switch: &Switch,
+    attempt: &Attempt<'_>,
+    key: &Digest,
     mut inbox: mpsc::Receiver<Event>,
 ) -> Result<(), JobError> {
+    let Attempt {
+        reports, switch, ..
+    } = attempt;
     while let Some(event) = inbox.recv().await {
         let passed = match event {
             Event::Epoch(metrics) => {
                 log(&metrics);
                 reports.epoch(&metrics).await.map_err(JobError::from)
             }
-            Event::Checkpoint(checkpoint) => reports.checkpoint(checkpoint).await,
+            Event::Checkpoint(checkpoint) => reports.checkpoint(key, checkpoint).await,
         };
         if passed.is_err() {
             // Training must not go on unreported; a sender that waits is freed as `inbox` drops.

@@ -1,0 +1,188 @@
+//! A coordinator that behaves as told, for what the real one cannot be made to do on demand: to lose
+//! the reply to a call, or to forget an incarnation.
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use temper_proto::v1::{
+    self,
+    worker_service_server::{WorkerService, WorkerServiceServer},
+};
+use temper_service::{
+    server::{ServeError, Server},
+    stop::Stop,
+};
+use tokio::{sync::mpsc, task::JoinHandle};
+use tonic::{Request, Response, Status};
+
+/// A call that came in.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Call {
+    Register(String),
+    Lease(String),
+    Epochs(Vec<u32>),
+    Checkpoint(i64),
+    Complete,
+    Fail(v1::FailureClass, String),
+    Release,
+}
+
+/// What is answered to calls of Lease and Complete, in order; when none is left, the call hangs.
+#[derive(Debug, Default)]
+pub(crate) struct Script {
+    pub leases: VecDeque<Result<Option<v1::Assignment>, Status>>,
+    /// None: it hangs.
+    pub completes: VecDeque<Option<Result<(), Status>>>,
+}
+
+#[derive(Clone)]
+struct Fake {
+    script: Arc<Mutex<Script>>,
+    calls: mpsc::UnboundedSender<Call>,
+    objects: String,
+}
+
+/// A running fake.
+pub(crate) struct Running {
+    pub address: SocketAddr,
+    pub calls: mpsc::UnboundedReceiver<Call>,
+    pub stop: Stop,
+    pub task: JoinHandle<Result<(), ServeError>>,
+    folder: tempfile::TempDir,
+}
+
+impl Running {
+    /// Starts a fake on `address`.
+    pub(crate) async fn start(address: SocketAddr, script: Script) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (sender, calls) = mpsc::unbounded_channel();
+        let objects = format!("file://{}", folder.path().display());
+        let fake = Fake {
+            script: Arc::new(Mutex::new(script)),
+            calls: sender,
+            objects,
+        };
+        let server = Server::bind(address)
+            .await
+            .unwrap()
+            .with(WorkerServiceServer::new(fake));
+        let (address, stop) = (server.address(), Stop::new());
+        let task = tokio::spawn(server.serve(stop.clone()));
+        Self {
+            address,
+            calls,
+            stop,
+            task,
+            folder,
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) fn objects(&self) -> String {
+        format!("file://{}", self.folder.path().display())
+    }
+
+    /// The next call that is no heartbeat.
+    pub(crate) async fn call(&mut self) -> Call {
+        self.calls.recv().await.unwrap()
+    }
+}
+
+/// A free address on loopback.
+pub(crate) fn anywhere() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+impl Fake {
+    fn note(&self, call: Call) {
+        // A test that is over does not listen.
+        let _ = self.calls.send(call);
+    }
+}
+
+#[tonic::async_trait]
+impl WorkerService for Fake {
+    async fn register(
+        &self,
+        request: Request<v1::RegisterRequest>,
+    ) -> Answer<v1::RegisterResponse> {
+        self.note(Call::Register(request.into_inner().incarnation));
+        let seconds = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
+        Ok(Response::new(v1::RegisterResponse {
+            lease_duration: seconds(60),
+            heartbeat_interval: seconds(20),
+            object_store: self.objects.clone(),
+        }))
+    }
+
+    async fn lease(&self, request: Request<v1::LeaseRequest>) -> Answer<v1::LeaseResponse> {
+        self.note(Call::Lease(request.into_inner().incarnation));
+        let next = self.script.lock().unwrap().leases.pop_front();
+        let Some(answer) = next else {
+            return std::future::pending().await;
+        };
+        Ok(Response::new(v1::LeaseResponse {
+            assignment: answer?,
+        }))
+    }
+
+    async fn heartbeat(
+        &self,
+        request: Request<v1::HeartbeatRequest>,
+    ) -> Answer<v1::HeartbeatResponse> {
+        let statuses = request.into_inner().leases;
+        let statuses = statuses
+            .iter()
+            .map(|_| v1::LeaseStatus::Continue.into())
+            .collect();
+        Ok(Response::new(v1::HeartbeatResponse { statuses }))
+    }
+
+    async fn report_epochs(
+        &self,
+        request: Request<v1::ReportEpochsRequest>,
+    ) -> Answer<v1::ReportEpochsResponse> {
+        let epochs = request.into_inner().epochs;
+        self.note(Call::Epochs(
+            epochs.iter().map(|epoch| epoch.epoch).collect(),
+        ));
+        Ok(Response::new(v1::ReportEpochsResponse {}))
+    }
+
+    async fn register_checkpoint(
+        &self,
+        request: Request<v1::RegisterCheckpointRequest>,
+    ) -> Answer<v1::RegisterCheckpointResponse> {
+        let checkpoint = request.into_inner().checkpoint.unwrap();
+        self.note(Call::Checkpoint(checkpoint.step));
+        Ok(Response::new(v1::RegisterCheckpointResponse {}))
+    }
+
+    async fn complete(&self, _: Request<v1::CompleteRequest>) -> Answer<v1::CompleteResponse> {
+        let next = self.script.lock().unwrap().completes.pop_front();
+        self.note(Call::Complete);
+        let Some(Some(answer)) = next else {
+            return std::future::pending().await;
+        };
+        answer.map(|()| Response::new(v1::CompleteResponse {}))
+    }
+
+    async fn fail(&self, request: Request<v1::FailRequest>) -> Answer<v1::FailResponse> {
+        let request = request.into_inner();
+        self.note(Call::Fail(request.failure_class(), request.message));
+        Ok(Response::new(v1::FailResponse {}))
+    }
+
+    async fn release(&self, _: Request<v1::ReleaseRequest>) -> Answer<v1::ReleaseResponse> {
+        self.note(Call::Release);
+        Ok(Response::new(v1::ReleaseResponse {}))
+    }
+}
