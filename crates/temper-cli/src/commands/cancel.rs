@@ -1,0 +1,30 @@
+//! `temper cancel`.
+
+use temper_proto::{SweepName, v1::CancelSweepRequest};
+
+use crate::{
+    connection::{self, Coordinator},
+    names, output,
+};
+
+/// Which sweep.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The sweep
+    #[arg(value_parser = names::sweep)]
+    sweep: SweepName,
+    #[command(flatten)]
+    coordinator: Coordinator,
+}
+
+/// Cancels a sweep.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let client = args.coordinator.sweeps().await?;
+    let sweep = connection::call(|| {
+        let (mut client, name) = (client.clone(), args.sweep.to_string());
+        async move { client.cancel_sweep(CancelSweepRequest { name }).await }
+    })
+    .await?;
+    println!("{}: {}", sweep.name, output::sweep_state(sweep.state));
+    Ok(())
+}

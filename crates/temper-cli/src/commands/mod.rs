@@ -1,0 +1,61 @@
+//! The subcommands, one file each.
+
+mod artifact;
+mod cancel;
+mod job;
+mod jobs;
+mod migrate;
+mod results;
+mod submit;
+mod sweeps;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::up;
+
+/// What `temper` can do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Run everything on this machine: database, coordinator, results, workers (local mode)
+    Up(up::Args),
+    /// Submit a sweep
+    Submit(submit::Args),
+    /// Follow a sweep until it ends; exit status 1 unless it succeeds
+    Watch(watch::Args),
+    /// List sweeps, newest first
+    Sweeps(sweeps::Args),
+    /// List the jobs of a sweep
+    Jobs(jobs::Args),
+    /// Show a job with its attempts and epochs
+    Job(job::Args),
+    /// Show clean, robust and expected accuracy of a sweep's groups
+    Results(results::Args),
+    /// Cancel a sweep; jobs that another live sweep wants go on
+    Cancel(cancel::Args),
+    /// Download the model that a training made, as safetensors with timm's names
+    Artifact(artifact::Args),
+    /// Bring a database's tables up to this release
+    Migrate(migrate::Args),
+}
+
+impl Command {
+    /// Runs the command to its end.
+    pub async fn run(self) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Up(args) => up::run(args).await?,
+            Self::Submit(args) => return submit::run(args).await,
+            Self::Watch(args) => return watch::run(args).await,
+            Self::Sweeps(args) => sweeps::run(args).await?,
+            Self::Jobs(args) => jobs::run(args).await?,
+            Self::Job(args) => job::run(args).await?,
+            Self::Results(args) => results::run(args).await?,
+            Self::Cancel(args) => cancel::run(args).await?,
+            Self::Artifact(args) => artifact::run(args).await?,
+            Self::Migrate(args) => migrate::run(args).await?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

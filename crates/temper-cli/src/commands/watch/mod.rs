@@ -1,0 +1,134 @@
+//! `temper watch`.
+
+mod bars;
+mod progress;
+
+use std::{io::IsTerminal as _, process::ExitCode, time::Duration};
+
+use temper_proto::{
+    SweepName,
+    v1::{
+        Sweep, SweepState, WatchSweepRequest, WatchSweepResponse,
+        sweep_service_client::SweepServiceClient,
+    },
+};
+use temper_service::client;
+use tonic::{Status, transport::Channel};
+
+use crate::{
+    connection::{self, Coordinator},
+    names,
+};
+use bars::Bars;
+use progress::Progress;
+
+const RECONNECT_WAIT: Duration = Duration::from_secs(1);
+
+/// Which sweep.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The sweep
+    #[arg(value_parser = names::sweep)]
+    sweep: SweepName,
+    #[command(flatten)]
+    coordinator: Coordinator,
+}
+
+/// Follows the sweep until it ends.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    follow(args.sweep, &args.coordinator).await
+}
+
+/// Follows a sweep until it ends: bars on a terminal, else a line for each change. Success means
+/// that the sweep succeeded.
+pub async fn follow(sweep: SweepName, coordinator: &Coordinator) -> anyhow::Result<ExitCode> {
+    let mut client = coordinator.sweeps().await?;
+    let mut view = View::new();
+    let end = loop {
+        // A fresh stream begins with all there is, so that nothing is missed in between.
+        match stream_to_end(&mut client, sweep, &mut view).await {
+            Ok(Some(end)) => break end,
+            Ok(None) => view.note("the coordinator closed the stream; connecting again"),
+            Err(status) if client::is_transient(&status) => {
+                tracing::debug!(%status, "stream broke");
+                view.note("no connection to the coordinator; trying again");
+            }
+            Err(status) => return Err(connection::failure(&status)),
+        }
+        tokio::time::sleep(RECONNECT_WAIT).await;
+    };
+    view.finish();
+    println!("{}", progress::verdict(&end));
+    if end.state() == SweepState::Succeeded {
+        return Ok(ExitCode::SUCCESS);
+    }
+    if end.jobs.is_some_and(|jobs| jobs.failed > 0) {
+        eprintln!("`temper jobs {} --state failed` says why", end.name);
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+/// The sweep as it ended, or none when the stream did so first.
+async fn stream_to_end(
+    client: &mut SweepServiceClient<Channel>,
+    sweep: SweepName,
+    view: &mut View,
+) -> Result<Option<Sweep>, Status> {
+    let request = WatchSweepRequest {
+        name: sweep.to_string(),
+    };
+    let mut stream = client.watch_sweep(request).await?.into_inner();
+    while let Some(change) = stream.message().await? {
+        view.show(&change);
+        let ended =
+            |sweep: &Sweep| !matches!(sweep.state(), SweepState::Running | SweepState::Unspecified);
+        if let Some(end) = change.sweep.filter(ended) {
+            return Ok(Some(end));
+        }
+    }
+    Ok(None)
+}
+
+/// What has been shown, and how.
+struct View {
+    progress: Progress,
+    bars: Option<Bars>,
+    noted: bool,
+}
+
+impl View {
+    fn new() -> Self {
+        let terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+        Self {
+            progress: Progress::default(),
+            bars: terminal.then(Bars::new),
+            noted: false,
+        }
+    }
+
+    fn show(&mut self, change: &WatchSweepResponse) {
+        self.noted = false;
+        let lines = self.progress.take(change);
+        match &mut self.bars {
+            Some(bars) => bars.draw(&self.progress, change),
+            None => lines.iter().for_each(|line| println!("{line}")),
+        }
+    }
+
+    /// Says something once until the next change.
+    fn note(&mut self, text: &str) {
+        if std::mem::replace(&mut self.noted, true) {
+            return;
+        }
+        match &self.bars {
+            Some(bars) => bars.print(text),
+            None => eprintln!("{text}"),
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Some(bars) = self.bars.take() {
+            bars.clear();
+        }
+    }
+}

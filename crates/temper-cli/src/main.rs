@@ -1,0 +1,50 @@
+//! The `temper` command: local mode, submitting and following sweeps, results.
+
+mod commands;
+mod connection;
+mod names;
+mod output;
+mod plot;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use temper_service::telemetry::Telemetry;
+
+use commands::Command;
+
+/// Sweeps of robust fine-tuning: submit them, follow them, see which schedule won
+#[derive(Parser)]
+#[command(name = "temper", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    telemetry: Telemetry,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.telemetry.init() {
+        Ok(()) => cli.command.run().await,
+        Err(error) => Err(error.into()),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("temper: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn arguments_fit_together() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,141 @@
+//! What commands print: tables for people, the protobuf JSON form for programs.
+
+use comfy_table::{Cell, CellAlignment, Table, presets};
+use temper_proto::v1::{AttemptOutcome, EpochMetrics, FailureClass, JobKind, JobState, SweepState};
+
+/// A table with these column names; a name that starts with `>` is of a column of numbers, set
+/// to the right.
+pub fn table(columns: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(columns.iter().map(|name| name.trim_start_matches('>')));
+    table.add_rows(rows.into_iter().map(|row| {
+        let cells = row.into_iter().zip(columns);
+        cells
+            .map(|(text, name)| Cell::new_owned(text).set_alignment(alignment(name)))
+            .collect::<Vec<_>>()
+    }));
+    for (column, name) in table.column_iter_mut().zip(columns) {
+        column.set_cell_alignment(alignment(name));
+        column.set_padding((0, 2));
+    }
+    table
+}
+
+fn alignment(column: &str) -> CellAlignment {
+    if column.starts_with('>') {
+        CellAlignment::Right
+    } else {
+        CellAlignment::Left
+    }
+}
+
+/// Prints a table without trailing blanks, or what to say of an empty one.
+pub fn print_table(table: &Table, empty: &str) {
+    if table.is_empty() {
+        println!("{empty}");
+    } else {
+        println!("{}", table.trim_fmt());
+    }
+}
+
+/// Prints a message in its JSON form.
+pub fn print_json<M: prost::Message + prost::Name>(message: &M) -> anyhow::Result<()> {
+    println!("{}", temper_proto::to_json(message)?);
+    Ok(())
+}
+
+/// A share as people read it, three decimals; `-` for none.
+pub fn share(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"))
+}
+
+/// An epoch's validation accuracies, `clean/robust`.
+pub fn validation(epoch: &EpochMetrics) -> String {
+    let (clean, robust) = (epoch.validation_accuracy, epoch.validation_robust_accuracy);
+    format!("{}/{}", share(clean), share(robust))
+}
+
+/// A state of a sweep, `running`.
+pub fn sweep_state(state: i32) -> String {
+    plain(
+        SweepState::try_from(state)
+            .unwrap_or_default()
+            .as_str_name(),
+        "SWEEP_STATE_",
+    )
+}
+
+/// A state of a job, `leased`.
+pub fn job_state(state: i32) -> String {
+    plain(
+        JobState::try_from(state).unwrap_or_default().as_str_name(),
+        "JOB_STATE_",
+    )
+}
+
+/// A kind of job, `train`.
+pub fn job_kind(kind: i32) -> String {
+    plain(
+        JobKind::try_from(kind).unwrap_or_default().as_str_name(),
+        "JOB_KIND_",
+    )
+}
+
+/// How an attempt ended, with its class if it failed: `failed (out of memory)`.
+pub fn outcome(outcome: i32, class: i32) -> String {
+    let outcome = AttemptOutcome::try_from(outcome).unwrap_or_default();
+    let class = FailureClass::try_from(class).unwrap_or_default();
+    let outcome = plain(outcome.as_str_name(), "ATTEMPT_OUTCOME_");
+    match class {
+        FailureClass::Unspecified => outcome,
+        class => format!(
+            "{outcome} ({})",
+            plain(class.as_str_name(), "FAILURE_CLASS_")
+        ),
+    }
+}
+
+fn plain(name: &str, prefix: &str) -> String {
+    name.trim_start_matches(prefix)
+        .replace('_', " ")
+        .to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_stand_at_the_right_and_lines_end_with_their_text() {
+        let rows = [["a", "5"], ["long", "100"]];
+        let table = table(
+            &["NAME", ">COUNT"],
+            rows.map(|row| row.map(String::from).to_vec()),
+        );
+        assert_eq!(table.trim_fmt(), "NAME  COUNT\na         5\nlong    100");
+    }
+
+    #[test]
+    fn states_read_as_words() {
+        assert_eq!(sweep_state(SweepState::Running.into()), "running");
+        assert_eq!(job_state(JobState::Leased.into()), "leased");
+        assert_eq!(job_kind(JobKind::Evaluate.into()), "evaluate");
+        assert_eq!(job_state(99), "unspecified");
+        let failed = AttemptOutcome::Failed.into();
+        assert_eq!(
+            outcome(failed, FailureClass::OutOfMemory.into()),
+            "failed (out of memory)"
+        );
+        assert_eq!(outcome(AttemptOutcome::Lost.into(), 0), "lost");
+    }
+
+    #[test]
+    fn absent_accuracy_is_a_dash() {
+        let epoch = EpochMetrics {
+            validation_accuracy: Some(0.7251),
+            ..EpochMetrics::default()
+        };
+        assert_eq!(validation(&epoch), "0.725/-");
+    }
+}

@@ -1,0 +1,141 @@
+//! `temper up`, local mode: a PostgreSQL, the coordinator and the results service in this process,
+//! workers as child processes.
+//!
+//! They start in that order and stop in the reverse one, whatever the reason. When this process is
+//! killed, the workers end because the pipe to their standard input does, and the PostgreSQL of
+//! the folder is taken over by the next `temper up`.
+
+mod backoff;
+mod beacon;
+mod catalog;
+mod database;
+mod folder;
+mod services;
+mod workers;
+
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
+
+use anyhow::ensure;
+use temper_service::stop::Stop;
+
+use beacon::Beacon;
+use database::Database;
+use folder::Folder;
+use services::Services;
+use workers::Crew;
+
+/// How to run locally.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Folder for everything that is kept [default: `temper` in `$XDG_DATA_HOME` or `~/.local/share`]
+    #[arg(long, env = "TEMPER_DATA", value_name = "FOLDER")]
+    data: Option<PathBuf>,
+    /// Worker processes; they share the cores
+    #[arg(long, default_value = "1", value_name = "COUNT")]
+    workers: NonZeroU32,
+    /// Devices of the workers, in turn: cpu, or for instance cuda:0,cuda:1
+    #[arg(
+        long,
+        env = "TEMPER_DEVICE",
+        default_value = "cpu",
+        value_delimiter = ','
+    )]
+    device: Vec<String>,
+    /// Where the coordinator listens; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:7070", value_name = "ADDRESS")]
+    listen_coordinator: SocketAddr,
+    /// Where the results service listens; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:7071", value_name = "ADDRESS")]
+    listen_results: SocketAddr,
+    /// A database of your own instead of one in the folder
+    #[arg(
+        long,
+        env = "TEMPER_DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    database_url: Option<String>,
+    /// Seconds that a lease lasts without a heartbeat
+    #[arg(
+        long,
+        env = "TEMPER_LEASE_SECONDS",
+        default_value_t = 30,
+        value_name = "SECONDS",
+        value_parser = clap::value_parser!(u64).range(3..=3600)
+    )]
+    lease: u64,
+    /// Catalog file whose entries are added to the built-in ones and win over them
+    #[arg(long, env = "TEMPER_CATALOG", value_name = "FILE")]
+    catalog: Option<PathBuf>,
+    /// Mirror folders of the hub, separated by colons
+    #[arg(long, env = "TEMPER_MIRROR", value_name = "FOLDERS")]
+    mirror: Option<String>,
+    /// Folders below which image folders may be named, separated by colons
+    #[arg(long, env = "TEMPER_ROOTS", value_name = "FOLDERS")]
+    roots: Option<String>,
+    /// The worker's program [default: temper-worker beside this one]
+    #[arg(long, env = "TEMPER_WORKER", value_name = "FILE")]
+    worker: Option<PathBuf>,
+}
+
+/// Runs until Ctrl-C or SIGTERM; a second one cuts.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    for address in [args.listen_coordinator, args.listen_results] {
+        ensure!(
+            address.ip().is_loopback(),
+            "{address} can be reached from other machines, and local mode checks no tokens: \
+             listen on 127.0.0.1"
+        );
+    }
+    let program = workers::program(args.worker.as_deref())?;
+    let folder = Folder::open(args.data.clone())?;
+    let stop = Stop::on_signals()?;
+    let database = Database::start(args.database_url.as_deref(), &folder).await?;
+    let outcome = serve(&args, program, &folder, database.url(), &stop).await;
+    let stopped = database.stop().await;
+    outcome.and(stopped)
+}
+
+async fn serve(
+    args: &Args,
+    program: PathBuf,
+    folder: &Folder,
+    database_url: &str,
+    stop: &Stop,
+) -> anyhow::Result<()> {
+    let crew = Crew::new(args, program, folder);
+    let catalog = catalog::load(args.catalog.as_deref(), &crew, folder).await?;
+    let config = services::config(args, folder, database_url, catalog)?;
+    let services = Services::start(args, config).await?;
+    let outcome = attend(folder, crew, &services, stop).await;
+    folder.retract();
+    let stopped = services.stop(stop).await;
+    // What ended a service is the reason; what attending says of it is only that it ended.
+    stopped.and(outcome)
+}
+
+/// From the services' readiness to the workers' end.
+async fn attend(
+    folder: &Folder,
+    crew: Crew,
+    services: &Services,
+    stop: &Stop,
+) -> anyhow::Result<()> {
+    tokio::select! {
+        ready = services.ready() => ready?,
+        () = services.ended() => return Ok(()),
+        () = stop.graceful.cancelled() => return Ok(()),
+    }
+    let beacon = Beacon::new(folder, services);
+    let workers = crew.start(services.coordinator(), &beacon);
+    println!("coordinator {}", services.coordinator());
+    println!("results {}", services.results());
+    println!("data {}", folder.path().display());
+    println!("ready");
+    let outcome = tokio::select! {
+        () = stop.graceful.cancelled() => Ok(()),
+        () = services.ended() => Ok(()),
+        given_up = workers.given_up() => Err(given_up),
+    };
+    outcome.and(workers.stop(stop).await)
+}
