@@ -1,0 +1,351 @@
+//! `temper up` as a child process, with what it starts.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail, ensure};
+use temper_proto::v1::{
+    self, job_service_client::JobServiceClient, results_service_client::ResultsServiceClient,
+    sweep_service_client::SweepServiceClient,
+};
+use temper_service::client::connect;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+    time::timeout,
+};
+use tonic::transport::Channel;
+
+/// Longest that a start, a stop or a small sweep may take before the test gives up on it.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// How to start a system.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Worker processes.
+    pub workers: u32,
+    /// Seconds of a lease without a heartbeat.
+    pub lease_seconds: u32,
+    /// Catalog overlay.
+    pub catalog: Option<PathBuf>,
+    /// Mirror folders; the checkout's own when none.
+    pub mirrors: Vec<PathBuf>,
+    /// Roots of image folders.
+    pub roots: Vec<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            workers: 1,
+            lease_seconds: 5,
+            catalog: None,
+            mirrors: vec![checkout().join(".local/mirror")],
+            roots: Vec::new(),
+        }
+    }
+}
+
+/// A running `temper up`. Dropping it kills it.
+pub struct System {
+    /// Kept across restarts.
+    folder: TempDir,
+    options: Options,
+    up: Child,
+    /// URL of the coordinator.
+    pub coordinator: String,
+    /// URL of the results service.
+    pub results: String,
+}
+
+/// The root of the checkout.
+#[must_use]
+pub fn checkout() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap_or(here).to_owned()
+}
+
+impl System {
+    /// Starts a system in a fresh folder and waits until it serves.
+    ///
+    /// # Errors
+    /// When a program is not built, or it does not come up.
+    pub async fn start(options: Options) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let (up, coordinator, results) = launch(folder.path(), &options).await?;
+        Ok(Self {
+            folder,
+            options,
+            up,
+            coordinator,
+            results,
+        })
+    }
+
+    /// Starts it again on its folder, after [`Self::kill`] or [`Self::stop`].
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
+        let (up, coordinator, results) = launch(self.folder.path(), &self.options).await?;
+        (self.up, self.coordinator, self.results) = (up, coordinator, results);
+        Ok(())
+    }
+
+    /// Kills `temper up` by SIGKILL: nothing of it can clean up.
+    ///
+    /// # Errors
+    /// When it is no longer there.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        self.up.kill().await.context("temper up is gone already")
+    }
+
+    /// Stops it as Ctrl-C does, and checks that it ends well.
+    ///
+    /// # Errors
+    /// When it fails, or does not end.
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
+        signal("TERM", self.up.id().context("temper up has ended already")?)?;
+        let status = timeout(PATIENCE, self.up.wait())
+            .await
+            .context("temper up did not stop")??;
+        ensure!(
+            status.success(),
+            "temper up ended with {status}: {}",
+            self.log("up")
+        );
+        Ok(())
+    }
+
+    /// Process ids of the workers, as the data folder tells them.
+    ///
+    /// # Errors
+    /// When the system is not up.
+    pub fn workers(&self) -> anyhow::Result<Vec<u32>> {
+        let text = fs::read_to_string(self.folder.path().join("data/up.json"))?;
+        let json: serde_json::Value = serde_json::from_str(&text)?;
+        let workers = json["workers"]
+            .as_array()
+            .context("up.json names no workers")?;
+        Ok(workers
+            .iter()
+            .filter_map(|id| u32::try_from(id.as_u64()?).ok())
+            .collect())
+    }
+
+    /// A file for the test's own use, gone with the system.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Client of `SweepService`.
+    ///
+    /// # Errors
+    /// When the coordinator does not answer.
+    pub async fn sweeps(&self) -> anyhow::Result<SweepServiceClient<Channel>> {
+        Ok(SweepServiceClient::new(connect(&self.coordinator).await?))
+    }
+
+    /// Client of `JobService`.
+    ///
+    /// # Errors
+    /// When the coordinator does not answer.
+    pub async fn jobs(&self) -> anyhow::Result<JobServiceClient<Channel>> {
+        Ok(JobServiceClient::new(connect(&self.coordinator).await?))
+    }
+
+    /// Client of `ResultsService`.
+    ///
+    /// # Errors
+    /// When the results service does not answer.
+    pub async fn curves(&self) -> anyhow::Result<ResultsServiceClient<Channel>> {
+        Ok(ResultsServiceClient::new(connect(&self.results).await?))
+    }
+
+    /// Submits a sweep.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn submit(&self, request: v1::CreateSweepRequest) -> anyhow::Result<v1::Sweep> {
+        Ok(self
+            .sweeps()
+            .await?
+            .create_sweep(request)
+            .await?
+            .into_inner())
+    }
+
+    /// Watches a sweep until `enough` says so of it and of the jobs told of, or it ends.
+    ///
+    /// # Errors
+    /// When the watch breaks, or takes too long.
+    pub async fn watch_until(
+        &self,
+        sweep: &str,
+        mut enough: impl FnMut(&v1::Sweep, &[v1::Job]) -> bool,
+    ) -> anyhow::Result<v1::Sweep> {
+        let request = v1::WatchSweepRequest {
+            name: sweep.to_owned(),
+        };
+        let watching = async {
+            let mut stream = self
+                .sweeps()
+                .await?
+                .watch_sweep(request)
+                .await?
+                .into_inner();
+            let mut last = None;
+            while let Some(message) = stream.message().await? {
+                let sweep = message.sweep.context("a watch without its sweep")?;
+                if enough(&sweep, &message.jobs) {
+                    return Ok(sweep);
+                }
+                last = Some(sweep);
+            }
+            last.context("the watch said nothing")
+        };
+        match timeout(PATIENCE, watching).await {
+            Ok(sweep) => sweep,
+            Err(_) => bail!(
+                "{sweep} took too long; worker's log: {}",
+                self.log("worker-0")
+            ),
+        }
+    }
+
+    /// Watches a sweep to its end.
+    ///
+    /// # Errors
+    /// As [`Self::watch_until`].
+    pub async fn finish(&self, sweep: &str) -> anyhow::Result<v1::Sweep> {
+        self.watch_until(sweep, |_, _| false).await
+    }
+
+    /// Every job of a sweep, with attempts and epochs.
+    ///
+    /// # Errors
+    /// When the coordinator refuses.
+    pub async fn jobs_of(&self, sweep: &str) -> anyhow::Result<Vec<v1::Job>> {
+        let mut client = self.jobs().await?;
+        let request = v1::ListJobsRequest {
+            parent: sweep.to_owned(),
+            page_size: 1000,
+            ..v1::ListJobsRequest::default()
+        };
+        let listed = client.list_jobs(request).await?.into_inner().jobs;
+        let mut jobs = Vec::new();
+        for job in listed {
+            jobs.push(
+                client
+                    .get_job(v1::GetJobRequest { name: job.name })
+                    .await?
+                    .into_inner(),
+            );
+        }
+        Ok(jobs)
+    }
+
+    fn log(&self, name: &str) -> String {
+        let path = match name {
+            "up" => self.folder.path().join("up.log"),
+            worker => self.folder.path().join(format!("data/logs/{worker}.log")),
+        };
+        fs::read_to_string(path).unwrap_or_default()
+    }
+}
+
+/// Sends a signal by name.
+///
+/// # Errors
+/// When there is no such process.
+pub fn signal(name: &str, process: u32) -> anyhow::Result<()> {
+    let arguments = [format!("-{name}"), process.to_string()];
+    let status = std::process::Command::new("kill")
+        .args(arguments)
+        .status()?;
+    ensure!(status.success(), "cannot send SIG{name} to {process}");
+    Ok(())
+}
+
+async fn launch(folder: &Path, options: &Options) -> anyhow::Result<(Child, String, String)> {
+    let log = fs::File::options()
+        .create(true)
+        .append(true)
+        .open(folder.join("up.log"))?;
+    let mut command = Command::new(program("temper")?);
+    command.arg("up").arg("--data").arg(folder.join("data"));
+    command.args([
+        "--listen-coordinator",
+        "127.0.0.1:0",
+        "--listen-results",
+        "127.0.0.1:0",
+    ]);
+    command.args(["--workers", &options.workers.to_string()]);
+    command.args(["--lease", &options.lease_seconds.to_string()]);
+    if let Some(catalog) = &options.catalog {
+        command.arg("--catalog").arg(catalog);
+    }
+    command.arg("--mirror").arg(joined(&options.mirrors));
+    if !options.roots.is_empty() {
+        command.arg("--roots").arg(joined(&options.roots));
+    }
+    command.env("TEMPER_POSTGRES", checkout().join(".local/postgres/bin"));
+    command.env("TEMPER_WORKER", program("temper-worker")?);
+    let mut up = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()?;
+    let output = up.stdout.take().context("temper up has no output")?;
+    let ready = async {
+        let (mut lines, mut coordinator, mut results) =
+            (BufReader::new(output).lines(), None, None);
+        while let Some(line) = lines.next_line().await? {
+            match line.split_once(' ') {
+                Some(("coordinator", url)) => coordinator = Some(url.to_owned()),
+                Some(("results", url)) => results = Some(url.to_owned()),
+                _ if line == "ready" => {
+                    return Ok((coordinator.context("no URL")?, results.context("no URL")?));
+                }
+                _ => {}
+            }
+        }
+        let said = fs::read_to_string(folder.join("up.log")).unwrap_or_default();
+        bail!("temper up ended before it was ready: {said}")
+    };
+    let (coordinator, results) = timeout(PATIENCE, ready)
+        .await
+        .context("temper up hangs")??;
+    Ok((up, coordinator, results))
+}
+
+fn joined(folders: &[PathBuf]) -> String {
+    folders
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect::<Vec<_>>()
+        .join(":")
+}
+
+/// A built program: beside the folder of the running test.
+fn program(name: &str) -> anyhow::Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let path = test
+        .ancestors()
+        .nth(2)
+        .map(|target| target.join(name))
+        .unwrap_or_default();
+    ensure!(
+        path.is_file(),
+        "{} is not built: run `make build`",
+        path.display()
+    );
+    Ok(path)
+}

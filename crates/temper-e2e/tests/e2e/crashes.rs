@@ -1,0 +1,98 @@
+//! Processes that die, and what is left of their work.
+
+use anyhow::{Context as _, ensure};
+use temper_e2e::{Options, System, signal, sweeps};
+use temper_proto::v1::{self, AttemptOutcome, JobKind, SweepState};
+
+/// Waits until a training has reported an epoch, and is not through.
+async fn mid_training(system: &System, sweep: &str) -> anyhow::Result<()> {
+    let started = |job: &v1::Job| job.epochs_done > 0 && job.epochs_done < job.epochs;
+    let sweep = system
+        .watch_until(sweep, |_, jobs| jobs.iter().any(started))
+        .await?;
+    ensure!(
+        sweep.state() == SweepState::Running,
+        "the training was over too soon"
+    );
+    Ok(())
+}
+
+/// The attempts of the sweep's only training.
+async fn training(system: &System, sweep: &str) -> anyhow::Result<v1::Job> {
+    let jobs = system.jobs_of(sweep).await?;
+    jobs.into_iter()
+        .find(|job| job.kind() == JobKind::Train)
+        .context("no training")
+}
+
+#[tokio::test]
+async fn a_killed_worker_is_replaced_and_its_training_resumed() -> anyhow::Result<()> {
+    let mut system = System::start(Options::default()).await?;
+    let sweep = system.submit(sweeps::long([0])).await?.name;
+    mid_training(&system, &sweep).await?;
+    let killed = system.workers()?[0];
+    signal("KILL", killed)?;
+    ensure!(system.finish(&sweep).await?.state() == SweepState::Succeeded);
+    let job = training(&system, &sweep).await?;
+    let outcomes: Vec<_> = job.attempts.iter().map(v1::Attempt::outcome).collect();
+    ensure!(
+        outcomes == [AttemptOutcome::Lost, AttemptOutcome::Succeeded],
+        "{:?}",
+        job.attempts
+    );
+    ensure!(job.attempts[0].fence < job.attempts[1].fence);
+    let epochs: Vec<_> = job.epoch_metrics.iter().map(|epoch| epoch.epoch).collect();
+    ensure!(
+        epochs == (0..12).collect::<Vec<_>>(),
+        "every epoch once: {epochs:?}"
+    );
+    ensure!(!system.workers()?.contains(&killed));
+    system.stop().await
+}
+
+#[tokio::test]
+async fn a_worker_told_to_stop_gives_its_job_back_without_burning_an_attempt() -> anyhow::Result<()>
+{
+    let mut system = System::start(Options::default()).await?;
+    let sweep = system.submit(sweeps::long([0])).await?.name;
+    mid_training(&system, &sweep).await?;
+    signal("TERM", system.workers()?[0])?;
+    ensure!(system.finish(&sweep).await?.state() == SweepState::Succeeded);
+    let job = training(&system, &sweep).await?;
+    let outcomes: Vec<_> = job.attempts.iter().map(v1::Attempt::outcome).collect();
+    ensure!(
+        outcomes == [AttemptOutcome::Released, AttemptOutcome::Succeeded],
+        "{outcomes:?}"
+    );
+    system.stop().await
+}
+
+#[tokio::test]
+async fn a_system_killed_and_started_again_continues_and_loses_nothing() -> anyhow::Result<()> {
+    let mut system = System::start(Options::default()).await?;
+    let done = system.submit(sweeps::tiny([0])).await?.name;
+    ensure!(system.finish(&done).await?.state() == SweepState::Succeeded);
+    let sweep = system.submit(sweeps::long([0, 1])).await?.name;
+    mid_training(&system, &sweep).await?;
+    let orphans = system.workers()?;
+    system.kill().await?;
+    system.restart().await?;
+    ensure!(system.finish(&sweep).await?.state() == SweepState::Succeeded);
+    let kept = v1::GetSweepRequest { name: done };
+    let kept = system.sweeps().await?.get_sweep(kept).await?.into_inner();
+    ensure!(kept.state() == SweepState::Succeeded, "{kept:?}");
+    for job in system.jobs_of(&sweep).await? {
+        let accepted = job
+            .attempts
+            .iter()
+            .filter(|a| a.outcome() == AttemptOutcome::Succeeded);
+        ensure!(accepted.count() == 1, "{job:?}");
+    }
+    for orphan in orphans {
+        ensure!(
+            signal("0", orphan).is_err(),
+            "worker {orphan} outlived its system"
+        );
+    }
+    system.stop().await
+}

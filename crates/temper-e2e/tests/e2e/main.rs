@@ -1,0 +1,8 @@
+//! The Temper processes together: `temper up` with its PostgreSQL, coordinator, results service and
+//! worker processes, on real weights and images.
+
+mod bad_inputs;
+mod crashes;
+mod grpcurl;
+mod queue;
+mod sharing;
