@@ -135,6 +135,18 @@ fn trained_file_loads_to_the_same_model() {
 }
 
 #[test]
+fn evaluation_mode_leaves_the_running_statistics_alone_and_training_mode_moves_them() {
+    let (network, x) = (mobilenet(1), formula_images(4, 32));
+    let before = network.to_safetensors().unwrap();
+    let alone = network.logits(&x.narrow(0, 2, 1), Mode::Evaluate);
+    let together = network.logits(&x, Mode::Evaluate).narrow(0, 2, 1);
+    assert!(largest_difference(&alone, &together) < 1e-5);
+    assert_eq!(network.to_safetensors().unwrap(), before);
+    let _ = network.logits(&x, Mode::Train);
+    assert_ne!(network.to_safetensors().unwrap(), before);
+}
+
+#[test]
 fn every_missing_tensor_is_named_with_the_file() {
     let source = Tensors::read(&mobilenet_weights()).unwrap();
     let load = |source: &Tensors, classes, head| {
