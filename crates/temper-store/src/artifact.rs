@@ -1,6 +1,12 @@
-use temper_core::Digest;
+use temper_core::{
+    Digest,
+    job::{JobKind, JobState},
+};
 
-use crate::{JobId, Store, StoreError};
+use crate::{
+    JobId, Store, StoreError,
+    value::{digest, named, stored},
+};
 
 /// A trained model in the object store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +25,76 @@ impl Store {
     /// # Errors
     /// `NotFound` without such a job, `NoResult` while it has made none.
     pub async fn artifact_get(&self, job: JobId) -> Result<Artifact, StoreError> {
-        todo!()
+        let record = sqlx::query_as!(
+            ArtifactRecord,
+            "SELECT path, sha256, size FROM temper.artifact WHERE job_id = $1",
+            job.0,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        match record {
+            Some(record) => record.into_artifact(),
+            None => Err(no_result(self, job, "trained model").await),
+        }
+    }
+
+    /// The model that an evaluation measures, once there is one.
+    pub(crate) async fn artifact_measured(
+        &self,
+        evaluation: JobId,
+    ) -> Result<Option<Artifact>, StoreError> {
+        sqlx::query_as!(
+            ArtifactRecord,
+            "SELECT artifact.path, artifact.sha256, artifact.size
+            FROM temper.job_dependency AS dependency
+            JOIN temper.artifact ON artifact.job_id = dependency.depends_on
+            WHERE dependency.job_id = $1",
+            evaluation.0,
+        )
+        .fetch_optional(&self.pool)
+        .await?
+        .map(ArtifactRecord::into_artifact)
+        .transpose()
+    }
+}
+
+struct ArtifactRecord {
+    path: String,
+    sha256: Vec<u8>,
+    size: i64,
+}
+
+impl ArtifactRecord {
+    fn into_artifact(self) -> Result<Artifact, StoreError> {
+        let sha256 = digest(&self.sha256, "digest of an artifact")?;
+        Ok(Artifact {
+            path: self.path,
+            sha256,
+            size: stored(self.size, "size")?,
+        })
+    }
+}
+
+/// Why a job has no such result: there is no such job, or it is of another kind or not done.
+pub(crate) async fn no_result(store: &Store, job: JobId, what: &'static str) -> StoreError {
+    let found = sqlx::query!("SELECT kind, state FROM temper.job WHERE id = $1", job.0)
+        .fetch_optional(&store.pool)
+        .await;
+    let refusal = |row: Option<(String, String)>| {
+        let Some((kind, state)) = row else {
+            return Ok(StoreError::not_found("job", job));
+        };
+        let kind = named(JobKind::from_name, &kind, "job kind")?;
+        let state = named(JobState::from_name, &state, "job state")?;
+        Ok(StoreError::NoResult {
+            job,
+            kind,
+            state,
+            what,
+        })
+    };
+    match found {
+        Ok(row) => refusal(row.map(|row| (row.kind, row.state))).unwrap_or_else(|error| error),
+        Err(error) => error.into(),
     }
 }

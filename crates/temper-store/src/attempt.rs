@@ -1,8 +1,17 @@
+//! Attempts, and how they end without a result.
+
 use chrono::{DateTime, Utc};
-use temper_core::job::{FailureClass, JobState};
+use temper_core::job::{FailureClass, JobEvent, JobState, Verdict};
 use uuid::Uuid;
 
-use crate::{LeaseRef, Store, StoreError};
+use crate::{
+    JobId, LeaseRef, Store, StoreError,
+    lease::{Held, lease_hold},
+    ready,
+    store::Tx,
+    sweep::jobs,
+    value::{named, stored},
+};
 
 /// One worker's try at a job.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +55,34 @@ pub enum AttemptOutcome {
     Cancelled,
 }
 
+impl AttemptOutcome {
+    /// The stable name, as stored.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Released => "released",
+            Self::Lost => "lost",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// The outcome of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [
+            Self::Succeeded,
+            Self::Failed,
+            Self::Released,
+            Self::Lost,
+            Self::Cancelled,
+        ]
+        .into_iter()
+        .find(|outcome| outcome.as_str() == name)
+    }
+}
+
 impl Store {
     /// Ends an attempt without a result and says where its job stands then: queued again, or
     /// failed, by the class's policy; a failed training cancels what depends on it.
@@ -58,6 +95,155 @@ impl Store {
         class: FailureClass,
         message: &str,
     ) -> Result<JobState, StoreError> {
-        todo!()
+        let mut tx = self.begin().await?;
+        let held = lease_hold(&mut tx, lease).await?;
+        let failure = Failure {
+            outcome: AttemptOutcome::Failed,
+            class,
+            message,
+        };
+        let state = job_fail(&mut tx, &held, &failure).await?;
+        tx.commit().await?;
+        Ok(state)
     }
+}
+
+/// An attempt that came to nothing.
+pub(crate) struct Failure<'a> {
+    pub(crate) outcome: AttemptOutcome,
+    pub(crate) class: FailureClass,
+    pub(crate) message: &'a str,
+}
+
+/// Ends a held job's attempt by a failure and settles what becomes of the job.
+pub(crate) async fn job_fail(
+    tx: &mut Tx,
+    held: &Held,
+    failure: &Failure<'_>,
+) -> Result<JobState, StoreError> {
+    attempt_end(
+        tx,
+        held,
+        failure.outcome,
+        Some(failure.class),
+        failure.message,
+    )
+    .await?;
+    let earlier = sqlx::query_scalar!(
+        r#"SELECT count(*) AS "earlier!" FROM temper.attempt
+        JOIN temper.job ON job.id = attempt.job_id
+        WHERE attempt.job_id = $1 AND attempt.failure_class = $2
+            AND attempt.fence < $3 AND attempt.number > job.forgiven_attempts"#,
+        held.job.0,
+        failure.class.as_str(),
+        held.fence,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    match failure.class.verdict(stored(earlier, "count")?) {
+        Verdict::RetryAfter(seconds) => {
+            let event = match failure.outcome {
+                AttemptOutcome::Lost => JobEvent::Expired,
+                _ => JobEvent::FailedForNow,
+            };
+            job_requeue(tx, held, event, seconds).await
+        }
+        Verdict::GiveUp => {
+            let state = held.state.after(JobEvent::FailedForGood)?;
+            let message = format!("{}: {}", failure.class, failure.message);
+            sqlx::query!(
+                "UPDATE temper.job SET state = $2, message = $3, finished_at = now()
+                WHERE id = $1 AND state = 'leased' AND fence = $4",
+                held.job.0,
+                state.as_str(),
+                message,
+                held.fence,
+            )
+            .execute(&mut **tx)
+            .await?;
+            jobs::dependents_cancel(tx, held.job).await?;
+            Ok(state)
+        }
+    }
+}
+
+/// Queues a held job again, not to be leased before so many seconds.
+pub(crate) async fn job_requeue(
+    tx: &mut Tx,
+    held: &Held,
+    event: JobEvent,
+    delay_seconds: u32,
+) -> Result<JobState, StoreError> {
+    let state = held.state.after(event)?;
+    sqlx::query!(
+        "UPDATE temper.job SET state = $2, available_at = now() + make_interval(secs => $3)
+        WHERE id = $1 AND state = 'leased' AND fence = $4",
+        held.job.0,
+        state.as_str(),
+        f64::from(delay_seconds),
+        held.fence,
+    )
+    .execute(&mut **tx)
+    .await?;
+    ready::announce(tx).await?;
+    Ok(state)
+}
+
+/// Ends a held job's attempt and gives its lease back.
+pub(crate) async fn attempt_end(
+    tx: &mut Tx,
+    held: &Held,
+    outcome: AttemptOutcome,
+    class: Option<FailureClass>,
+    message: &str,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "WITH gone AS (DELETE FROM temper.lease WHERE job_id = $1 AND fence = $2)
+        UPDATE temper.attempt
+        SET ended_at = now(), outcome = $3, failure_class = $4, message = $5,
+            device_seconds = greatest(0, extract(epoch FROM now() - started_at))
+        WHERE job_id = $1 AND fence = $2",
+        held.job.0,
+        held.fence,
+        outcome.as_str(),
+        class.map(FailureClass::as_str),
+        message,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn attempts_of(store: &Store, job: JobId) -> Result<Vec<Attempt>, StoreError> {
+    let rows = sqlx::query!(
+        "SELECT number, worker, incarnation, device, fence, started_at, ended_at, outcome,
+            failure_class, message, device_seconds
+        FROM temper.attempt WHERE job_id = $1 ORDER BY number",
+        job.0,
+    )
+    .fetch_all(&store.pool)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let outcome = row.outcome.as_deref();
+            let class = row.failure_class.as_deref();
+            Ok(Attempt {
+                number: stored(row.number, "attempt number")?,
+                worker: row.worker,
+                incarnation: row.incarnation,
+                device: row.device,
+                fence: row.fence,
+                started_at: row.started_at,
+                ended_at: row.ended_at,
+                outcome: outcome
+                    .map(|name| named(AttemptOutcome::from_name, name, "outcome"))
+                    .transpose()?,
+                failure_class: class
+                    .map(|name| named(FailureClass::from_name, name, "failure class"))
+                    .transpose()?,
+                message: row.message,
+                device_seconds: row.device_seconds,
+            })
+        })
+        .collect()
 }

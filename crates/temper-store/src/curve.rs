@@ -1,7 +1,18 @@
-use temper_core::{Epsilon, curve::Point, spec::{CurveMode, Pgd}};
+//! Curves: what evaluations measured, by job and by sweep.
+
+use sqlx::types::Json;
+use temper_core::{
+    Epsilon,
+    curve::Point,
+    spec::{CurveMode, JobSpec, Pgd},
+};
 use uuid::Uuid;
 
-use crate::{JobId, Store, StoreError};
+use crate::{
+    JobId, Store, StoreError,
+    artifact::no_result,
+    value::{PointColumns, epsilon, stored},
+};
 
 /// What one evaluation measured.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,7 +58,36 @@ impl Store {
     /// # Errors
     /// `NotFound` without such a job, `NoResult` while it has none or when it is a training.
     pub async fn curve_get(&self, job: JobId) -> Result<Curve, StoreError> {
-        todo!()
+        let row = sqlx::query!(
+            r#"SELECT job.spec AS "spec: Json<JobSpec>",
+                array_agg(point.epsilon_num ORDER BY point.ordinal) AS "numerators!",
+                array_agg(point.epsilon_den ORDER BY point.ordinal) AS "denominators!",
+                array_agg(point.correct ORDER BY point.ordinal) AS "correct!",
+                array_agg(point.samples ORDER BY point.ordinal) AS "samples!"
+            FROM temper.job JOIN temper.evaluation AS point ON point.job_id = job.id
+            WHERE job.id = $1 GROUP BY job.id"#,
+            job.0,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some(row) = row else {
+            return Err(no_result(self, job, "curve").await);
+        };
+        let JobSpec::Evaluate(spec) = row.spec.0 else {
+            return Err(StoreError::corrupt("curve", "its job is a training"));
+        };
+        let columns = PointColumns {
+            numerators: row.numerators,
+            denominators: row.denominators,
+            correct: row.correct,
+            samples: row.samples,
+        };
+        Ok(Curve {
+            job,
+            mode: spec.mode,
+            attack: spec.attack,
+            points: columns.into_points()?,
+        })
     }
 
     /// Every evaluation of every cell of a sweep, in the order of its cells.
@@ -55,6 +95,71 @@ impl Store {
     /// # Errors
     /// `NotFound` without such a sweep.
     pub async fn sweep_curves(&self, sweep: Uuid) -> Result<Vec<CellCurve>, StoreError> {
-        todo!()
+        self.sweep_exists(sweep).await?;
+        let records = sqlx::query_as!(
+            CellRecord,
+            r#"SELECT cell.ordinal, cell.model, cell.dataset, cell.schedule, cell.target_num,
+                cell.target_den, cell.seed, cell.hyperparameters, evaluation.evaluation,
+                evaluation.job_id, points.numerators, points.denominators, points.correct,
+                points.samples
+            FROM temper.sweep_cell AS cell
+            JOIN temper.cell_evaluation AS evaluation
+                ON evaluation.sweep_id = cell.sweep_id AND evaluation.cell = cell.ordinal
+            CROSS JOIN LATERAL (
+                SELECT array_agg(point.epsilon_num ORDER BY point.ordinal) AS numerators,
+                    array_agg(point.epsilon_den ORDER BY point.ordinal) AS denominators,
+                    array_agg(point.correct ORDER BY point.ordinal) AS correct,
+                    array_agg(point.samples ORDER BY point.ordinal) AS samples
+                FROM temper.evaluation AS point WHERE point.job_id = evaluation.job_id
+            ) AS points
+            WHERE cell.sweep_id = $1 ORDER BY cell.ordinal, evaluation.evaluation"#,
+            sweep,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        records.into_iter().map(CellRecord::into_curve).collect()
+    }
+}
+
+struct CellRecord {
+    ordinal: i32,
+    model: String,
+    dataset: String,
+    schedule: String,
+    target_num: i32,
+    target_den: i32,
+    seed: i64,
+    hyperparameters: i32,
+    evaluation: i32,
+    job_id: i64,
+    numerators: Option<Vec<i32>>,
+    denominators: Option<Vec<i32>>,
+    correct: Option<Vec<i32>>,
+    samples: Option<Vec<i32>>,
+}
+
+impl CellRecord {
+    fn into_curve(self) -> Result<CellCurve, StoreError> {
+        let points = self.numerators.map(|numerators| {
+            PointColumns {
+                numerators,
+                denominators: self.denominators.unwrap_or_default(),
+                correct: self.correct.unwrap_or_default(),
+                samples: self.samples.unwrap_or_default(),
+            }
+            .into_points()
+        });
+        Ok(CellCurve {
+            cell: stored(self.ordinal, "ordinal")?,
+            model: self.model,
+            dataset: self.dataset,
+            schedule: self.schedule,
+            target: epsilon(self.target_num, self.target_den, "target")?,
+            seed: stored(self.seed, "seed")?,
+            hyperparameters: stored(self.hyperparameters, "hyper-parameters")?,
+            evaluation: stored(self.evaluation, "evaluation")?,
+            job: JobId(self.job_id),
+            points: points.transpose()?,
+        })
     }
 }

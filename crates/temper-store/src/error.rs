@@ -34,7 +34,9 @@ pub enum StoreError {
         reason: String,
     },
     /// A training was handed in without all of its epochs.
-    #[error("job {job} has {epochs} epochs; {handed_in} are handed in and {reported} were reported")]
+    #[error(
+        "job {job} has {epochs} epochs; {handed_in} are handed in and {reported} were reported"
+    )]
     EpochGap {
         /// The job.
         job: JobId,
@@ -122,11 +124,17 @@ impl StoreError {
     }
 
     pub(crate) fn not_found(what: &'static str, id: impl ToString) -> Self {
-        Self::NotFound { what, id: id.to_string() }
+        Self::NotFound {
+            what,
+            id: id.to_string(),
+        }
     }
 
     pub(crate) fn corrupt(what: &'static str, reason: impl ToString) -> Self {
-        Self::Corrupt { what, reason: reason.to_string() }
+        Self::Corrupt {
+            what,
+            reason: reason.to_string(),
+        }
     }
 }
 
@@ -142,7 +150,11 @@ fn database_kind(error: &sqlx::Error) -> ErrorKind {
         sqlx::Error::Database(error) => match error.code().as_deref() {
             // Classes 08 connection, 40 rollback (serialisation, deadlock), 53 resources,
             // 57P operator intervention (shutdown, starting up).
-            Some(code) if ["08", "40", "53", "57P"].iter().any(|class| code.starts_with(class)) => {
+            Some(code)
+                if ["08", "40", "53", "57P"]
+                    .iter()
+                    .any(|class| code.starts_with(class)) =>
+            {
                 ErrorKind::Unavailable
             }
             _ => ErrorKind::Internal,

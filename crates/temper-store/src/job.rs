@@ -1,5 +1,8 @@
-use std::fmt;
+//! Jobs, as people look at them.
 
+use std::{fmt, num::ParseIntError};
+
+use sqlx::types::Json;
 use temper_core::{
     Digest,
     job::{JobKind, JobState},
@@ -8,7 +11,10 @@ use temper_core::{
 };
 use uuid::Uuid;
 
-use crate::{Attempt, Store, StoreError};
+use crate::{
+    Attempt, Store, StoreError, attempt,
+    value::{column, digest, named, stored},
+};
 
 /// Number of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,7 +22,7 @@ pub struct JobId(pub i64);
 
 impl fmt::Display for JobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        fmt::Display::fmt(&self.0, f)
     }
 }
 
@@ -94,13 +100,101 @@ pub struct JobChanges {
     pub next: SnapshotToken,
 }
 
+/// A row of [`job_records`].
+struct JobRecord {
+    id: i64,
+    key: Vec<u8>,
+    kind: String,
+    state: String,
+    title: String,
+    epochs_done: i32,
+    epochs: i32,
+    last_epoch: Option<Json<EpochMetrics>>,
+    message: String,
+    train_job: Option<i64>,
+    position: Option<i32>,
+}
+
+/// Jobs with their newest epoch and their place in the sweep `$1`, if that is given; the tail says
+/// which ones.
+macro_rules! job_records {
+    ($tail:tt, $($argument:expr),*) => {
+        sqlx::query_as!(
+            JobRecord,
+            r#"SELECT job.id, job.key, job.kind, job.state, job.title, job.epochs_done, job.epochs,
+                (
+                    SELECT to_jsonb(metric) FROM temper.epoch_metric AS metric
+                    WHERE metric.job_id = job.id ORDER BY metric.epoch DESC LIMIT 1
+                ) AS "last_epoch: Json<EpochMetrics>",
+                job.message,
+                (
+                    SELECT dependency.depends_on FROM temper.job_dependency AS dependency
+                    WHERE dependency.job_id = job.id ORDER BY dependency.depends_on LIMIT 1
+                ) AS train_job,
+                link.position AS "position?"
+            FROM temper.job
+            LEFT JOIN temper.sweep_job AS link
+                ON link.job_id = job.id AND link.sweep_id = $1::uuid
+            "# + $tail,
+            $($argument),*
+        )
+    };
+}
+
+impl JobRecord {
+    fn into_row(self) -> Result<JobRow, StoreError> {
+        Ok(JobRow {
+            id: JobId(self.id),
+            key: digest(&self.key, "job key")?,
+            kind: named(JobKind::from_name, &self.kind, "job kind")?,
+            state: named(JobState::from_name, &self.state, "job state")?,
+            title: self.title,
+            epochs_done: stored(self.epochs_done, "epochs")?,
+            epochs: stored(self.epochs, "epochs")?,
+            last_epoch: self.last_epoch.map(|metrics| metrics.0),
+            message: self.message,
+            train_job: self.train_job.map(JobId),
+        })
+    }
+}
+
+fn into_rows(records: Vec<JobRecord>) -> Result<Vec<JobRow>, StoreError> {
+    records.into_iter().map(JobRecord::into_row).collect()
+}
+
 impl Store {
     /// One job with its attempts and epochs.
     ///
     /// # Errors
     /// `NotFound` without such a job.
     pub async fn job_get(&self, id: JobId) -> Result<JobDetail, StoreError> {
-        todo!()
+        let job = job_records!("WHERE job.id = $2", None::<Uuid>, id.0)
+            .fetch_optional(&self.pool)
+            .await?
+            .ok_or_else(|| StoreError::not_found("job", id))?
+            .into_row()?;
+        let spec = sqlx::query_scalar!(
+            r#"SELECT spec AS "spec: Json<JobSpec>" FROM temper.job WHERE id = $1"#,
+            id.0,
+        )
+        .fetch_one(&self.pool)
+        .await?
+        .0;
+        let epochs = sqlx::query_scalar!(
+            r#"SELECT to_jsonb(metric) AS "metric!: Json<EpochMetrics>"
+            FROM temper.epoch_metric AS metric WHERE job_id = $1 ORDER BY epoch"#,
+            id.0,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let epochs = epochs.into_iter().map(|metrics| metrics.0).collect();
+        let attempts = attempt::attempts_of(self, id).await?;
+        Ok(JobDetail {
+            job,
+            spec,
+            attempts,
+            epochs,
+        })
     }
 
     /// A page of a sweep's jobs.
@@ -108,7 +202,36 @@ impl Store {
     /// # Errors
     /// `NotFound` without such a sweep.
     pub async fn job_list(&self, query: JobsQuery) -> Result<JobPage, StoreError> {
-        todo!()
+        self.sweep_exists(query.sweep).await?;
+        let after: i32 = match query.after {
+            Some(after) => column(after, "the page's start")?,
+            None => -1,
+        };
+        // One more than asked for tells whether another page follows.
+        let mut records = job_records!(
+            "WHERE link.sweep_id = $1 AND link.position > $2
+                AND ($3::text IS NULL OR job.state = $3)
+            ORDER BY link.position LIMIT $4",
+            query.sweep,
+            after,
+            query.state.map(JobState::as_str),
+            i64::from(query.limit) + 1
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let more = records.len() > query.limit as usize;
+        records.truncate(query.limit as usize);
+        let last = records
+            .last()
+            .filter(|_| more)
+            .and_then(|record| record.position);
+        let next = last
+            .map(|position| stored(position, "position"))
+            .transpose()?;
+        Ok(JobPage {
+            jobs: into_rows(records)?,
+            next,
+        })
     }
 
     /// The jobs of a sweep that changed since `since`; all of them without it. Rows are taken when
@@ -122,6 +245,29 @@ impl Store {
         sweep: Uuid,
         since: Option<SnapshotToken>,
     ) -> Result<JobChanges, StoreError> {
-        todo!()
+        self.sweep_exists(sweep).await?;
+        // The moment is taken before the rows: what commits in between is told now and once more
+        // the next time.
+        let next = sqlx::query_scalar!(
+            r#"SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS "xmin!""#
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        let next = next
+            .parse()
+            .map_err(|error: ParseIntError| StoreError::corrupt("snapshot", error))?;
+        let since = since.map_or(0, |token| token.0).to_string();
+        let records = job_records!(
+            "WHERE link.sweep_id = $1 AND job.changed_in >= ($2::text)::xid8
+            ORDER BY link.position",
+            sweep,
+            since
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(JobChanges {
+            jobs: into_rows(records)?,
+            next: SnapshotToken(next),
+        })
     }
 }

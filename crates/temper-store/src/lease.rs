@@ -1,9 +1,26 @@
+//! Leases: given, extended, given back, taken back.
+
+mod check;
+mod claim;
+
 use std::time::Duration;
 
-use temper_core::{Digest, spec::JobSpec};
+use temper_core::{
+    Digest,
+    job::{FailureClass, JobEvent, JobKind, JobState},
+    spec::JobSpec,
+};
 use uuid::Uuid;
 
-use crate::{Artifact, Checkpoint, JobId, Store, StoreError};
+pub(crate) use check::{Held, Hold, lease_check, lease_hold, progress_note};
+
+use crate::{
+    Artifact, AttemptOutcome, Checkpoint, JobId, Store, StoreError,
+    attempt::{Failure, attempt_end, job_fail, job_requeue},
+    store::Tx,
+    value::{named, stored},
+    worker::worker_seen,
+};
 
 /// The right to write to a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,23 +60,9 @@ pub enum LeaseStatus {
 }
 
 impl Store {
-    /// Takes the next job for a worker: of the owner with the fewest leases for their weight, the
-    /// one of the highest priority, then the oldest. The lease lasts `duration` from now by the
-    /// database's clock. None when nothing is ready that the worker can do.
-    ///
-    /// # Errors
-    /// `UnknownWorker` when the incarnation has not registered.
-    pub async fn lease_claim(
-        &self,
-        incarnation: Uuid,
-        duration: Duration,
-    ) -> Result<Option<Claim>, StoreError> {
-        todo!()
-    }
-
     /// Extends a worker's leases (job and fence) to `duration` from now, and says what became of
     /// each, in the order asked. A lease that has run out but was not yet taken back is extended:
-    /// nobody else holds the job.
+    /// nobody else holds the job. Without leases it only tells that the worker is there.
     ///
     /// # Errors
     /// `UnknownWorker` when the incarnation has not registered.
@@ -69,7 +72,49 @@ impl Store {
         leases: &[(JobId, i64)],
         duration: Duration,
     ) -> Result<Vec<LeaseStatus>, StoreError> {
-        todo!()
+        worker_seen(self, incarnation).await?;
+        if leases.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (jobs, fences): (Vec<i64>, Vec<i64>) =
+            leases.iter().map(|(job, fence)| (job.0, *fence)).unzip();
+        let rows = sqlx::query!(
+            r#"WITH asked AS (
+                SELECT * FROM unnest($2::bigint[], $3::bigint[])
+                WITH ORDINALITY AS ask (job_id, fence, place)
+            ), held AS MATERIALIZED (
+                SELECT lease.job_id, lease.fence FROM temper.lease
+                WHERE lease.incarnation = $1 AND lease.job_id = ANY($2)
+                ORDER BY lease.job_id FOR NO KEY UPDATE
+            ), extended AS (
+                UPDATE temper.lease
+                SET expires_at = now() + make_interval(secs => $4), last_heartbeat_at = now()
+                FROM held JOIN asked USING (job_id, fence)
+                WHERE lease.job_id = held.job_id
+                RETURNING lease.job_id, lease.fence
+            )
+            SELECT extended.job_id IS NOT NULL AS "extended!",
+                (job.state = 'cancelled' AND job.fence = asked.fence) IS TRUE AS "cancelled!"
+            FROM asked
+            LEFT JOIN extended USING (job_id, fence)
+            LEFT JOIN temper.job ON job.id = asked.job_id
+            ORDER BY asked.place"#,
+            incarnation,
+            &jobs,
+            &fences,
+            duration.as_secs_f64(),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let status = |extended, cancelled| match (extended, cancelled) {
+            (true, _) => LeaseStatus::Continue,
+            (false, true) => LeaseStatus::Cancel,
+            (false, false) => LeaseStatus::Lost,
+        };
+        Ok(rows
+            .into_iter()
+            .map(|row| status(row.extended, row.cancelled))
+            .collect())
     }
 
     /// Gives a job back, its checkpoints kept and no attempt burned.
@@ -77,7 +122,12 @@ impl Store {
     /// # Errors
     /// `LeaseLost` when the writer does not hold the job.
     pub async fn lease_release(&self, lease: &LeaseRef) -> Result<(), StoreError> {
-        todo!()
+        let mut tx = self.begin().await?;
+        let held = lease_hold(&mut tx, lease).await?;
+        attempt_end(&mut tx, &held, AttemptOutcome::Released, None, "").await?;
+        job_requeue(&mut tx, &held, JobEvent::Released, 0).await?;
+        tx.commit().await?;
+        Ok(())
     }
 
     /// Takes back every lease that has run out: its job is queued again, or has failed once too
@@ -87,6 +137,62 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn lease_expire(&self) -> Result<Vec<JobId>, StoreError> {
-        todo!()
+        let overdue = sqlx::query_scalar!(
+            "SELECT job_id FROM temper.lease WHERE expires_at < now() ORDER BY job_id"
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let mut expired = Vec::new();
+        // One transaction each: a lease that somebody is just about to end waits for nobody.
+        for job in overdue {
+            let mut tx = self.begin().await?;
+            let Some(held) = overdue_lock(&mut tx, JobId(job)).await? else {
+                continue;
+            };
+            let message = "the lease ran out with no word from the worker";
+            let outcome = AttemptOutcome::Lost;
+            let failure = Failure {
+                outcome,
+                class: FailureClass::Lost,
+                message,
+            };
+            job_fail(&mut tx, &held, &failure).await?;
+            tx.commit().await?;
+            expired.push(held.job);
+        }
+        Ok(expired)
     }
+}
+
+/// Locks a job whose lease has run out; none when another has it in hand, or when a heartbeat came
+/// in between.
+async fn overdue_lock(tx: &mut Tx, job: JobId) -> Result<Option<Held>, StoreError> {
+    let row = sqlx::query!(
+        "SELECT kind, state, epochs, fence FROM temper.job
+        WHERE id = $1 AND state = 'leased' FOR NO KEY UPDATE SKIP LOCKED",
+        job.0,
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    // A statement of its own, so that it sees the lease as it is now that the job is locked. The
+    // lease is locked too: a heartbeat that is about to extend it comes first or not at all.
+    let overdue = sqlx::query_scalar!(
+        "SELECT job_id FROM temper.lease
+        WHERE job_id = $1 AND fence = $2 AND expires_at < clock_timestamp() FOR UPDATE",
+        job.0,
+        row.fence,
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    if overdue.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Held {
+        job,
+        kind: named(JobKind::from_name, &row.kind, "job kind")?,
+        state: named(JobState::from_name, &row.state, "job state")?,
+        epochs: stored(row.epochs, "epochs")?,
+        fence: row.fence,
+    }))
 }

@@ -24,6 +24,7 @@ mod store;
 mod sweep;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod value;
 mod worker;
 
 pub use artifact::Artifact;
@@ -35,7 +36,5 @@ pub use job::{JobChanges, JobDetail, JobId, JobPage, JobRow, JobsQuery, Snapshot
 pub use lease::{Claim, LeaseRef, LeaseStatus};
 pub use ready::JobReady;
 pub use store::Store;
-pub use sweep::{
-    JobCounts, NewSweep, SweepCreated, SweepCursor, SweepPage, SweepRow, SweepState,
-};
+pub use sweep::{JobCounts, NewSweep, SweepCreated, SweepCursor, SweepPage, SweepRow, SweepState};
 pub use worker::NewWorker;

@@ -1,10 +1,20 @@
+//! Sweeps: what was asked for, and where it stands.
+
+mod cancel;
+mod cells;
+mod create;
+pub(crate) mod jobs;
+mod staging;
+mod title;
+
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use sqlx::types::Json;
 use temper_core::{Digest, expand::Expansion, spec::SweepSpec};
 use uuid::Uuid;
 
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, value::stored};
 
 /// A sweep to be stored.
 #[derive(Debug, Clone, Copy)]
@@ -127,22 +137,106 @@ impl JobCounts {
     }
 }
 
-impl Store {
-    /// Stores a sweep with its cells and jobs, in one transaction. Jobs whose keys exist are
-    /// shared: succeeded and failed ones stay as they are, cancelled ones are queued again.
-    ///
-    /// # Errors
-    /// `RequestReused` when the request id belongs to another request.
-    pub async fn sweep_create(&self, sweep: NewSweep<'_>) -> Result<SweepCreated, StoreError> {
-        todo!()
-    }
+/// A row of [`sweep_records`].
+struct SweepRecord {
+    id: Uuid,
+    owner: String,
+    display_name: String,
+    labels: Json<BTreeMap<String, String>>,
+    priority: i32,
+    created_at: DateTime<Utc>,
+    cancelled_at: Option<DateTime<Utc>>,
+    jobs_created: i32,
+    cells: i64,
+    cells_succeeded: i64,
+    queued: i64,
+    leased: i64,
+    succeeded: i64,
+    failed: i64,
+    cancelled: i64,
+}
 
+/// Sweeps with their counts; the tail says which ones.
+macro_rules! sweep_records {
+    ($tail:tt, $($argument:expr),*) => {
+        sqlx::query_as!(
+            SweepRecord,
+            r#"SELECT sweep.id, sweep.owner, sweep.display_name,
+                sweep.labels AS "labels: Json<BTreeMap<String, String>>",
+                sweep.priority, sweep.created_at, sweep.cancelled_at, sweep.jobs_created,
+                cells.total AS "cells!", cells.succeeded AS "cells_succeeded!",
+                jobs.queued AS "queued!", jobs.leased AS "leased!",
+                jobs.succeeded AS "succeeded!", jobs.failed AS "failed!",
+                jobs.cancelled AS "cancelled!"
+            FROM temper.sweep
+            CROSS JOIN LATERAL (
+                SELECT count(*) FILTER (WHERE job.state = 'queued') AS queued,
+                    count(*) FILTER (WHERE job.state = 'leased') AS leased,
+                    count(*) FILTER (WHERE job.state = 'succeeded') AS succeeded,
+                    count(*) FILTER (WHERE job.state = 'failed') AS failed,
+                    count(*) FILTER (WHERE job.state = 'cancelled') AS cancelled
+                FROM temper.sweep_job AS link JOIN temper.job ON job.id = link.job_id
+                WHERE link.sweep_id = sweep.id
+            ) AS jobs
+            CROSS JOIN LATERAL (
+                SELECT count(*) AS total,
+                    count(*) FILTER (WHERE train.state = 'succeeded' AND NOT EXISTS (
+                        SELECT FROM temper.cell_evaluation AS evaluation
+                        JOIN temper.job ON job.id = evaluation.job_id
+                        WHERE evaluation.sweep_id = cell.sweep_id
+                            AND evaluation.cell = cell.ordinal AND job.state <> 'succeeded'
+                    )) AS succeeded
+                FROM temper.sweep_cell AS cell JOIN temper.job AS train ON train.id = cell.train_job
+                WHERE cell.sweep_id = sweep.id
+            ) AS cells
+            "# + $tail,
+            $($argument),*
+        )
+    };
+}
+
+impl SweepRecord {
+    fn into_row(self) -> Result<SweepRow, StoreError> {
+        let jobs = JobCounts {
+            queued: stored(self.queued, "count")?,
+            leased: stored(self.leased, "count")?,
+            succeeded: stored(self.succeeded, "count")?,
+            failed: stored(self.failed, "count")?,
+            cancelled: stored(self.cancelled, "count")?,
+        };
+        let state = if self.cancelled_at.is_some() {
+            SweepState::Cancelled
+        } else {
+            jobs.state()
+        };
+        Ok(SweepRow {
+            id: self.id,
+            owner: self.owner,
+            display_name: self.display_name,
+            labels: self.labels.0,
+            priority: self.priority,
+            created_at: self.created_at,
+            cancelled_at: self.cancelled_at,
+            jobs_created: stored(self.jobs_created, "count")?,
+            cells: stored(self.cells, "count")?,
+            cells_succeeded: stored(self.cells_succeeded, "count")?,
+            jobs,
+            state,
+        })
+    }
+}
+
+impl Store {
     /// A sweep with its counts.
     ///
     /// # Errors
     /// `NotFound` without such a sweep.
     pub async fn sweep_get(&self, id: Uuid) -> Result<SweepRow, StoreError> {
-        todo!()
+        sweep_records!("WHERE sweep.id = $1", id)
+            .fetch_optional(&self.pool)
+            .await?
+            .ok_or_else(|| StoreError::not_found("sweep", id))?
+            .into_row()
     }
 
     /// What a sweep asked for.
@@ -150,7 +244,14 @@ impl Store {
     /// # Errors
     /// `NotFound` without such a sweep.
     pub async fn sweep_spec(&self, id: Uuid) -> Result<SweepSpec, StoreError> {
-        todo!()
+        sqlx::query_scalar!(
+            r#"SELECT spec AS "spec: Json<SweepSpec>" FROM temper.sweep WHERE id = $1"#,
+            id,
+        )
+        .fetch_optional(&self.pool)
+        .await?
+        .map(|spec| spec.0)
+        .ok_or_else(|| StoreError::not_found("sweep", id))
     }
 
     /// A page of at most `limit` sweeps, newest first.
@@ -162,16 +263,37 @@ impl Store {
         limit: u32,
         after: Option<SweepCursor>,
     ) -> Result<SweepPage, StoreError> {
-        todo!()
+        let (created_at, id) = after.map(|after| (after.created_at, after.id)).unzip();
+        // One more than asked for tells whether another page follows.
+        let records = sweep_records!(
+            "WHERE $1::timestamptz IS NULL OR (sweep.created_at, sweep.id) < ($1, $2::uuid)
+            ORDER BY sweep.created_at DESC, sweep.id DESC LIMIT $3",
+            created_at,
+            id,
+            i64::from(limit) + 1
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let mut sweeps = records
+            .into_iter()
+            .map(SweepRecord::into_row)
+            .collect::<Result<Vec<_>, _>>()?;
+        let more = sweeps.len() > limit as usize;
+        sweeps.truncate(limit as usize);
+        let last = sweeps.last().filter(|_| more);
+        let next = last.map(|last| SweepCursor {
+            created_at: last.created_at,
+            id: last.id,
+        });
+        Ok(SweepPage { sweeps, next })
     }
 
-    /// Withdraws a sweep's wish for its jobs: those that no other live sweep wants are cancelled,
-    /// on their workers too; the others take the priority that is left. Cancelling twice changes
-    /// nothing.
-    ///
-    /// # Errors
-    /// `NotFound` without such a sweep.
-    pub async fn sweep_cancel(&self, id: Uuid) -> Result<(), StoreError> {
-        todo!()
+    /// Fails unless there is such a sweep: an empty list alone does not tell.
+    pub(crate) async fn sweep_exists(&self, id: Uuid) -> Result<(), StoreError> {
+        sqlx::query_scalar!("SELECT id FROM temper.sweep WHERE id = $1", id)
+            .fetch_optional(&self.pool)
+            .await?
+            .map(drop)
+            .ok_or_else(|| StoreError::not_found("sweep", id))
     }
 }

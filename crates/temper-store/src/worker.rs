@@ -1,6 +1,6 @@
 use uuid::Uuid;
 
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, value::column};
 
 /// A worker that introduces itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,55 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn worker_register(&self, worker: &NewWorker) -> Result<(), StoreError> {
-        todo!()
+        let memory: Option<i64> = worker
+            .memory_bytes
+            .map(|bytes| column(bytes, "the memory"))
+            .transpose()?;
+        let versions = worker
+            .result_versions
+            .iter()
+            .map(|version| column(*version, "the version"));
+        let versions: Vec<i32> = versions.collect::<Result<_, _>>()?;
+        sqlx::query!(
+            "INSERT INTO temper.worker (incarnation, name, device, memory_bytes, result_versions)
+            VALUES ($1, $2, $3, $4, $5)
+            ON CONFLICT (incarnation) DO UPDATE SET name = excluded.name,
+                device = excluded.device, memory_bytes = excluded.memory_bytes,
+                result_versions = excluded.result_versions, last_seen_at = now()",
+            worker.incarnation,
+            worker.name,
+            worker.device,
+            memory,
+            &versions,
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
     }
+}
+
+/// What a claim needs to know of its worker.
+pub(crate) struct WorkerFacts {
+    pub(crate) name: String,
+    pub(crate) device: String,
+    pub(crate) result_versions: Vec<i32>,
+}
+
+/// Notes that a worker was heard of, unless that was noted moments ago: polls come often.
+pub(crate) async fn worker_seen(
+    store: &Store,
+    incarnation: Uuid,
+) -> Result<WorkerFacts, StoreError> {
+    sqlx::query_as!(
+        WorkerFacts,
+        "WITH seen AS (
+            UPDATE temper.worker SET last_seen_at = now()
+            WHERE incarnation = $1 AND last_seen_at < now() - interval '5 seconds'
+        )
+        SELECT name, device, result_versions FROM temper.worker WHERE incarnation = $1",
+        incarnation,
+    )
+    .fetch_optional(&store.pool)
+    .await?
+    .ok_or(StoreError::UnknownWorker(incarnation))
 }

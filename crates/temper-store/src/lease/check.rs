@@ -1,0 +1,126 @@
+//! The fence: who may write to a job.
+
+use temper_core::job::{JobKind, JobState};
+
+use super::LeaseRef;
+use crate::{
+    AttemptOutcome, JobId, StoreError,
+    store::Tx,
+    value::{named, stored},
+};
+
+/// A job whose lease the writer holds; its row is locked until the transaction ends.
+pub(crate) struct Held {
+    pub(crate) job: JobId,
+    pub(crate) kind: JobKind,
+    pub(crate) state: JobState,
+    pub(crate) epochs: u32,
+    pub(crate) fence: i64,
+}
+
+/// What a fence is good for.
+pub(crate) enum Hold {
+    /// The writer may write.
+    Live(Held),
+    /// The writer's result was accepted before.
+    Accepted,
+}
+
+/// Locks the lease's job and checks that the writer may write to it.
+///
+/// Only the job's row tells, because only it is sure to be read as it is after the wait for its
+/// lock. The attempt of a fence never changes hands.
+pub(crate) async fn lease_check(tx: &mut Tx, lease: &LeaseRef) -> Result<Hold, StoreError> {
+    let row = sqlx::query!(
+        r#"SELECT job.kind, job.state, job.epochs, job.fence,
+            attempt.incarnation AS "incarnation?"
+        FROM temper.job
+        LEFT JOIN temper.attempt ON attempt.job_id = job.id AND attempt.fence = $2
+        WHERE job.id = $1 FOR NO KEY UPDATE OF job"#,
+        lease.job.0,
+        lease.fence,
+    )
+    .fetch_optional(&mut **tx)
+    .await?
+    .ok_or_else(|| StoreError::not_found("job", lease.job))?;
+    let state = named(JobState::from_name, &row.state, "job state")?;
+    if row.incarnation != Some(lease.incarnation) {
+        let reason = format!("fence {} was never given to this worker", lease.fence);
+        return Err(StoreError::LeaseLost {
+            job: lease.job,
+            reason,
+        });
+    }
+    match state {
+        JobState::Leased if row.fence == lease.fence => Ok(Hold::Live(Held {
+            job: lease.job,
+            kind: named(JobKind::from_name, &row.kind, "job kind")?,
+            state,
+            epochs: stored(row.epochs, "epochs")?,
+            fence: row.fence,
+        })),
+        JobState::Succeeded if row.fence == lease.fence => Ok(Hold::Accepted),
+        _ => Err(lease_lost(tx, lease, state).await?),
+    }
+}
+
+/// Like [`lease_check`], for writers that have nothing to repeat after their result.
+pub(crate) async fn lease_hold(tx: &mut Tx, lease: &LeaseRef) -> Result<Held, StoreError> {
+    match lease_check(tx, lease).await? {
+        Hold::Live(held) => Ok(held),
+        Hold::Accepted => {
+            let reason = "its result has been accepted".to_owned();
+            Err(StoreError::LeaseLost {
+                job: lease.job,
+                reason,
+            })
+        }
+    }
+}
+
+/// Notes that the lease's worker gets on.
+pub(crate) async fn progress_note(tx: &mut Tx, job: JobId) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE temper.lease SET progress_at = now() WHERE job_id = $1",
+        job.0
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Says what became of a lease, and who has the job now.
+async fn lease_lost(
+    tx: &mut Tx,
+    lease: &LeaseRef,
+    state: JobState,
+) -> Result<StoreError, StoreError> {
+    let row = sqlx::query!(
+        r#"SELECT own.outcome, holder.worker AS "worker?", holder.fence AS "fence?"
+        FROM temper.attempt AS own
+        LEFT JOIN (temper.lease JOIN temper.attempt AS holder
+            ON holder.job_id = lease.job_id AND holder.number = lease.attempt)
+            ON lease.job_id = own.job_id
+        WHERE own.job_id = $1 AND own.fence = $2"#,
+        lease.job.0,
+        lease.fence,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    let own = match row.outcome.as_deref().and_then(AttemptOutcome::from_name) {
+        Some(AttemptOutcome::Lost) => "it ran out",
+        Some(AttemptOutcome::Released) => "it was given back",
+        Some(AttemptOutcome::Cancelled) => "the job was cancelled",
+        Some(AttemptOutcome::Failed) => "its attempt has failed",
+        Some(AttemptOutcome::Succeeded) | None => "its attempt is over",
+    };
+    let now = match (row.worker, row.fence) {
+        (Some(worker), Some(fence)) => format!("worker {worker} holds the job under fence {fence}"),
+        _ => format!("the job is {state}"),
+    };
+    let reason = format!("{own}, and now {now}");
+    Ok(StoreError::LeaseLost {
+        job: lease.job,
+        reason,
+    })
+}

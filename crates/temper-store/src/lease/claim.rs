@@ -1,0 +1,147 @@
+use std::time::Duration;
+
+use sqlx::types::Json;
+use temper_core::{
+    job::{JobEvent, JobState},
+    spec::JobSpec,
+};
+use uuid::Uuid;
+
+use super::{Claim, LeaseRef, lease_hold};
+use crate::{
+    Checkpoint, JobId, Store, StoreError,
+    epoch::epochs_count,
+    value::{column, digest},
+    worker::{WorkerFacts, worker_seen},
+};
+
+struct ClaimRecord {
+    id: i64,
+    key: Vec<u8>,
+    fence: i64,
+    spec: Json<JobSpec>,
+}
+
+impl Store {
+    /// Takes the next job for a worker: of the owner with the fewest leases for their weight, the
+    /// one of the highest priority, then the oldest. The lease lasts `duration` from now by the
+    /// database's clock. None when nothing is ready that the worker can do.
+    ///
+    /// # Errors
+    /// `UnknownWorker` when the incarnation has not registered.
+    pub async fn lease_claim(
+        &self,
+        incarnation: Uuid,
+        duration: Duration,
+    ) -> Result<Option<Claim>, StoreError> {
+        let worker = worker_seen(self, incarnation).await?;
+        let Some(record) = self.job_lease(incarnation, &worker, duration).await? else {
+            return Ok(None);
+        };
+        let job = JobId(record.id);
+        let lease = LeaseRef {
+            job,
+            incarnation,
+            fence: record.fence,
+        };
+        let spec = record.spec.0;
+        let mut checkpoints = Vec::new();
+        let mut artifact = None;
+        match spec {
+            JobSpec::Train(_) => {
+                checkpoints = self.checkpoints_newest(job).await?;
+                // The first lease of a job has nothing to rewind.
+                if lease.fence > 1 {
+                    self.epochs_rewind(&lease, checkpoints.first()).await?;
+                }
+            }
+            JobSpec::Evaluate(_) => artifact = self.artifact_measured(job).await?,
+        }
+        let key = digest(&record.key, "job key")?;
+        Ok(Some(Claim {
+            lease,
+            key,
+            spec,
+            checkpoints,
+            artifact,
+        }))
+    }
+
+    /// Chooses, leases and notes the attempt in one statement. Owners come in the order of their
+    /// turn, and the first one with a ready job that nobody else is just taking has it; within an
+    /// owner the partial index `job_ready` is in the order wanted, so that the cost is that of the
+    /// first rows of the queue, whatever the history.
+    async fn job_lease(
+        &self,
+        incarnation: Uuid,
+        worker: &WorkerFacts,
+        duration: Duration,
+    ) -> Result<Option<ClaimRecord>, StoreError> {
+        let leased = JobState::Queued.after(JobEvent::Leased)?;
+        Ok(sqlx::query_as!(
+            ClaimRecord,
+            r#"WITH turn AS MATERIALIZED (
+                SELECT owner.name FROM temper.owner
+                LEFT JOIN temper.lease ON lease.owner = owner.name
+                GROUP BY owner.name
+                ORDER BY count(lease.job_id)::float8 / owner.weight, owner.name
+            ), next AS MATERIALIZED (
+                SELECT ready.id FROM turn CROSS JOIN LATERAL (
+                    SELECT job.id FROM temper.job
+                    WHERE job.owner = turn.name AND job.state = 'queued' AND job.wanted
+                        AND job.blocked_by = 0 AND job.available_at <= now()
+                        AND job.result_version = ANY($2)
+                    ORDER BY job.priority DESC, job.id LIMIT 1
+                    FOR NO KEY UPDATE SKIP LOCKED
+                ) AS ready LIMIT 1
+            ), claimed AS (
+                UPDATE temper.job
+                SET state = $6, fence = job.fence + 1, attempts = job.attempts + 1, message = ''
+                FROM next WHERE job.id = next.id
+                RETURNING job.id, job.key, job.fence, job.attempts, job.owner, job.spec
+            ), tried AS (
+                INSERT INTO temper.attempt (job_id, number, incarnation, worker, device, fence)
+                SELECT id, attempts, $1, $3, $4, fence FROM claimed
+            ), leased AS (
+                INSERT INTO temper.lease (job_id, attempt, incarnation, owner, fence, expires_at)
+                SELECT id, attempts, $1, owner, fence, now() + make_interval(secs => $5)
+                FROM claimed
+            )
+            SELECT id, key, fence, spec AS "spec: Json<JobSpec>" FROM claimed"#,
+            incarnation,
+            &worker.result_versions,
+            worker.name,
+            worker.device,
+            duration.as_secs_f64(),
+            leased.as_str(),
+        )
+        .fetch_optional(&self.pool)
+        .await?)
+    }
+
+    /// Deletes the epochs that the worker is going to train again.
+    async fn epochs_rewind(
+        &self,
+        lease: &LeaseRef,
+        newest: Option<&Checkpoint>,
+    ) -> Result<(), StoreError> {
+        let done: i32 = column(
+            newest.map_or(0, |checkpoint| checkpoint.epochs),
+            "the epochs",
+        )?;
+        let mut tx = self.begin().await?;
+        lease_hold(&mut tx, lease).await?;
+        let gone = sqlx::query!(
+            "DELETE FROM temper.epoch_metric WHERE job_id = $1 AND epoch >= $2",
+            lease.job.0,
+            done,
+        )
+        .execute(&mut *tx)
+        .await?;
+        if gone.rows_affected() > 0 {
+            epochs_count(&mut tx, lease.job).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,135 @@
+use std::collections::HashMap;
+
+use sqlx::types::Json;
+use temper_core::{Digest, expand::Expansion};
+use uuid::Uuid;
+
+use super::{
+    NewSweep, SweepCreated,
+    cells::{self, JobIds},
+    jobs, staging,
+};
+use crate::{
+    Store, StoreError, ready,
+    store::Tx,
+    value::{column, digest, stored},
+};
+
+impl Store {
+    /// Stores a sweep with its cells and jobs, in one transaction. Jobs whose keys exist are
+    /// shared: succeeded and failed ones stay as they are, cancelled ones are queued again.
+    ///
+    /// # Errors
+    /// `RequestReused` when the request id belongs to another request.
+    pub async fn sweep_create(&self, sweep: NewSweep<'_>) -> Result<SweepCreated, StoreError> {
+        let mut tx = self.begin().await?;
+        let Some(id) = sweep_insert(&mut tx, &sweep).await? else {
+            return sweep_repeated(&mut tx, &sweep).await;
+        };
+        let fresh = staging::jobs_insert(&mut tx, &sweep).await?;
+        let ids = job_ids(&mut tx, sweep.expansion, &fresh).await?;
+        cells::dependencies_insert(&mut tx, sweep.expansion, &ids).await?;
+        cells::links_insert(&mut tx, id, sweep.expansion, &ids).await?;
+        cells::cells_insert(&mut tx, id, sweep.expansion, &ids).await?;
+        let is_fresh = |key: &&Digest| fresh.contains_key(*key);
+        let shared: Vec<i64> = ids
+            .0
+            .iter()
+            .filter(|(key, _)| !is_fresh(key))
+            .map(|(_, id)| *id)
+            .collect();
+        if !shared.is_empty() {
+            // From here on nothing happens to the shared jobs before this sweep is there to see.
+            jobs::jobs_lock(&mut tx, &shared).await?;
+            jobs::wishes_refresh(&mut tx, &shared).await?;
+            jobs::jobs_revive(&mut tx, &shared).await?;
+            let fresh: Vec<i64> = fresh.values().copied().collect();
+            jobs::jobs_catch_up(&mut tx, &fresh).await?;
+        }
+        let created: i32 = column(fresh.len(), "the sweep")?;
+        sqlx::query!(
+            "UPDATE temper.sweep SET jobs_created = $2 WHERE id = $1",
+            id,
+            created
+        )
+        .execute(&mut *tx)
+        .await?;
+        ready::announce(&mut tx).await?;
+        tx.commit().await?;
+        Ok(SweepCreated {
+            id,
+            existed: false,
+            jobs_created: column(fresh.len(), "the sweep")?,
+        })
+    }
+}
+
+/// The new sweep's id; none when its request id is taken, which a concurrent request may be about
+/// to do: that one is waited for.
+async fn sweep_insert(tx: &mut Tx, sweep: &NewSweep<'_>) -> Result<Option<Uuid>, StoreError> {
+    sqlx::query!(
+        "INSERT INTO temper.owner (name) VALUES ($1) ON CONFLICT DO NOTHING",
+        sweep.owner
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(sqlx::query_scalar!(
+        "INSERT INTO temper.sweep
+            (request_id, request_digest, owner, display_name, labels, priority, spec)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        ON CONFLICT (request_id) DO NOTHING
+        RETURNING id",
+        sweep.request_id,
+        &sweep.request_digest.as_bytes()[..],
+        sweep.owner,
+        sweep.display_name,
+        Json(sweep.labels) as _,
+        sweep.priority,
+        Json(sweep.spec) as _,
+    )
+    .fetch_optional(&mut **tx)
+    .await?)
+}
+
+async fn sweep_repeated(tx: &mut Tx, sweep: &NewSweep<'_>) -> Result<SweepCreated, StoreError> {
+    let request = sweep.request_id.unwrap_or_default();
+    let earlier = sqlx::query!(
+        "SELECT id, request_digest, jobs_created FROM temper.sweep WHERE request_id = $1",
+        request,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    if digest(&earlier.request_digest, "request digest")? != sweep.request_digest {
+        return Err(StoreError::RequestReused(request));
+    }
+    let jobs_created = stored(earlier.jobs_created, "count")?;
+    Ok(SweepCreated {
+        id: earlier.id,
+        existed: true,
+        jobs_created,
+    })
+}
+
+/// Ids of all of the sweep's jobs: the fresh ones, and those that were there.
+async fn job_ids(
+    tx: &mut Tx,
+    expansion: &Expansion,
+    fresh: &HashMap<Digest, i64>,
+) -> Result<JobIds, StoreError> {
+    let mut ids = fresh.clone();
+    let others = expansion
+        .jobs
+        .iter()
+        .map(|job| &job.key)
+        .filter(|key| !fresh.contains_key(*key));
+    let keys: Vec<Vec<u8>> = others.map(|key| key.as_bytes().to_vec()).collect();
+    if !keys.is_empty() {
+        let rows = sqlx::query!("SELECT id, key FROM temper.job WHERE key = ANY($1)", &keys)
+            .fetch_all(&mut **tx)
+            .await?;
+        for row in rows {
+            ids.insert(digest(&row.key, "job key")?, row.id);
+        }
+    }
+    Ok(JobIds(ids))
+}

@@ -1,0 +1,166 @@
+//! What the sweeps' wishes come to for jobs. Callers hold the locks of the jobs that they pass.
+
+use temper_core::job::{JobEvent, JobState};
+
+use crate::{JobId, StoreError, ready, store::Tx};
+
+/// Locks jobs, in the order of their ids like everybody.
+pub(super) async fn jobs_lock(tx: &mut Tx, jobs: &[i64]) -> Result<(), StoreError> {
+    sqlx::query!(
+        "SELECT id FROM temper.job WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE",
+        jobs,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Computes anew whether jobs are wanted, how much, and by whom, from the sweeps that link to them.
+pub(super) async fn wishes_refresh(tx: &mut Tx, jobs: &[i64]) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE temper.job
+        SET wanted = wish.wanted, priority = wish.priority, owner = wish.owner
+        FROM (
+            SELECT job.id, live.owner IS NOT NULL AS wanted,
+                coalesce(live.priority, job.priority) AS priority,
+                coalesce(live.owner, job.owner) AS owner
+            FROM temper.job
+            LEFT JOIN LATERAL (
+                SELECT sweep.priority, sweep.owner
+                FROM temper.sweep_job AS link JOIN temper.sweep ON sweep.id = link.sweep_id
+                WHERE link.job_id = job.id
+                    AND sweep.cancelled_at IS NULL AND sweep.paused_at IS NULL
+                ORDER BY sweep.priority DESC, sweep.created_at, sweep.id LIMIT 1
+            ) AS live ON true
+            WHERE job.id = ANY($1)
+        ) AS wish
+        WHERE job.id = wish.id
+            AND (job.wanted, job.priority, job.owner)
+                IS DISTINCT FROM (wish.wanted, wish.priority, wish.owner)",
+        jobs,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Queues those of the jobs again that were cancelled, are wanted, and do not wait for a failure.
+pub(super) async fn jobs_revive(tx: &mut Tx, jobs: &[i64]) -> Result<(), StoreError> {
+    let queued = JobState::Cancelled.after(JobEvent::Wanted)?;
+    sqlx::query!(
+        "UPDATE temper.job SET state = $2, message = '', finished_at = NULL, available_at = now()
+        WHERE id = ANY($1) AND state = 'cancelled' AND wanted AND NOT EXISTS (
+            SELECT FROM temper.job_dependency AS dependency
+            JOIN temper.job AS train ON train.id = dependency.depends_on
+            WHERE dependency.job_id = job.id AND train.state = 'failed'
+        )",
+        jobs,
+        queued.as_str(),
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Lets fresh jobs know how older ones that they depend on ended: their successes block nothing,
+/// their failures cancel.
+pub(super) async fn jobs_catch_up(tx: &mut Tx, fresh: &[i64]) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE temper.job SET blocked_by = 0
+        FROM temper.job_dependency AS dependency
+        JOIN temper.job AS train ON train.id = dependency.depends_on
+        WHERE job.id = ANY($1) AND dependency.job_id = job.id AND train.state = 'succeeded'",
+        fresh,
+    )
+    .execute(&mut **tx)
+    .await?;
+    let failed = sqlx::query_scalar!(
+        "SELECT DISTINCT train.id FROM temper.job_dependency AS dependency
+        JOIN temper.job AS train ON train.id = dependency.depends_on
+        WHERE dependency.job_id = ANY($1) AND train.state = 'failed'",
+        fresh,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    for train in failed {
+        dependents_cancel(tx, JobId(train)).await?;
+    }
+    Ok(())
+}
+
+/// Cancels those of the jobs that no live sweep wants, and the leases of those that run.
+pub(super) async fn jobs_cancel(tx: &mut Tx, jobs: &[i64]) -> Result<(), StoreError> {
+    let unwanted = sqlx::query_scalar!(
+        "SELECT id FROM temper.job
+        WHERE id = ANY($1) AND state IN ('queued', 'leased') AND NOT EXISTS (
+            SELECT FROM temper.sweep_job AS link JOIN temper.sweep ON sweep.id = link.sweep_id
+            WHERE link.job_id = job.id AND sweep.cancelled_at IS NULL
+        )",
+        jobs,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    // A heartbeat locks several leases as well, in the same order.
+    sqlx::query!(
+        "SELECT job_id FROM temper.lease WHERE job_id = ANY($1) ORDER BY job_id FOR UPDATE",
+        &unwanted,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    sqlx::query!(
+        "WITH gone AS (DELETE FROM temper.lease WHERE job_id = ANY($1) RETURNING job_id, attempt)
+        UPDATE temper.attempt SET ended_at = now(), outcome = 'cancelled',
+            device_seconds = greatest(0, extract(epoch FROM now() - started_at))
+        FROM gone WHERE attempt.job_id = gone.job_id AND attempt.number = gone.attempt",
+        &unwanted,
+    )
+    .execute(&mut **tx)
+    .await?;
+    cancel(tx, &unwanted, "no live sweep wants it").await
+}
+
+/// Cancels what waits for a training that has failed. Locks the jobs itself.
+pub(crate) async fn dependents_cancel(tx: &mut Tx, train: JobId) -> Result<(), StoreError> {
+    let dependents = dependents_lock(tx, train).await?;
+    cancel(tx, &dependents, &format!("training job {train} failed")).await
+}
+
+/// Lets what waits for a training know that it has succeeded. Locks the jobs itself.
+pub(crate) async fn dependents_unblock(tx: &mut Tx, train: JobId) -> Result<(), StoreError> {
+    let dependents = dependents_lock(tx, train).await?;
+    if dependents.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "UPDATE temper.job SET blocked_by = blocked_by - 1 WHERE id = ANY($1) AND blocked_by > 0",
+        &dependents,
+    )
+    .execute(&mut **tx)
+    .await?;
+    ready::announce(tx).await
+}
+
+async fn dependents_lock(tx: &mut Tx, train: JobId) -> Result<Vec<i64>, StoreError> {
+    Ok(sqlx::query_scalar!(
+        "SELECT job.id FROM temper.job_dependency AS dependency
+        JOIN temper.job ON job.id = dependency.job_id
+        WHERE dependency.depends_on = $1 ORDER BY job.id FOR NO KEY UPDATE OF job",
+        train.0,
+    )
+    .fetch_all(&mut **tx)
+    .await?)
+}
+
+async fn cancel(tx: &mut Tx, jobs: &[i64], message: &str) -> Result<(), StoreError> {
+    let cancelled = JobState::Queued.after(JobEvent::Cancelled)?;
+    sqlx::query!(
+        "UPDATE temper.job SET state = $2, message = $3, finished_at = now()
+        WHERE id = ANY($1) AND state IN ('queued', 'leased')",
+        jobs,
+        cancelled.as_str(),
+        message,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}

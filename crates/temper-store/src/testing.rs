@@ -1,0 +1,101 @@
+//! Databases for tests, each fresh and migrated.
+//!
+//! They live in a cluster that the test's process starts on first use and that ends with it;
+//! `TEMPER_TEST_DATABASE_URL` names a server to use instead.
+
+use std::{env, path::Path};
+
+use anyhow::{Context, Result};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+use crate::{
+    Store,
+    postgres::{LocalPostgres, Options},
+};
+
+/// Connections that a test may use at a time.
+const CONNECTIONS: u32 = 32;
+
+/// The cluster of this process. Statics are not dropped, but its pipe closes with the process.
+static CLUSTER: OnceCell<LocalPostgres> = OnceCell::const_new();
+
+/// A database of a test's own.
+#[derive(Debug)]
+pub struct Database {
+    store: Store,
+    url: String,
+}
+
+impl Database {
+    /// Makes a database and migrates it.
+    ///
+    /// # Errors
+    /// When no PostgreSQL can be had or the migrations fail.
+    pub async fn new() -> Result<Self> {
+        let server = match env::var("TEMPER_TEST_DATABASE_URL") {
+            Ok(url) => url,
+            Err(_) => CLUSTER.get_or_try_init(start).await?.url().to_owned(),
+        };
+        let name = format!("temper_test_{}", Uuid::new_v4().simple());
+        let mut connection = PgConnection::connect(&server).await.context("connecting")?;
+        // The name is ours and needs no quotes.
+        let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
+        sqlx::query(create)
+            .execute(&mut connection)
+            .await
+            .context("creating a database")?;
+        connection.close().await?;
+        let url = with_database(&server, &name).context("the server's URL has no database")?;
+        let store = Store::connect(&url, CONNECTIONS).await?;
+        store.migrate().await?;
+        Ok(Self { store, url })
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// URL of the database, `postgres://…`.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// A pool for what the store does not offer: making time pass, asking for plans.
+    #[must_use]
+    pub fn pool(&self) -> &sqlx::PgPool {
+        &self.store.pool
+    }
+}
+
+async fn start() -> Result<LocalPostgres> {
+    let folder = tempfile::Builder::new()
+        .prefix("temper-test-")
+        .tempdir()?
+        .keep();
+    let linked = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.local/postgres");
+    let installation = linked.join("bin").is_dir().then_some(linked);
+    let options = Options {
+        installation,
+        ephemeral: true,
+    };
+    LocalPostgres::start(&folder, options)
+        .await
+        .context("starting a PostgreSQL for the tests")
+}
+
+/// The same server's URL with another database.
+fn with_database(url: &str, name: &str) -> Option<String> {
+    let (address, query) = url.split_once('?').unwrap_or((url, ""));
+    let (server, _) = address.rsplit_once('/')?;
+    let query = if query.is_empty() {
+        String::new()
+    } else {
+        format!("?{query}")
+    };
+    Some(format!("{server}/{name}{query}"))
+}
