@@ -9,15 +9,17 @@ use temper_torch::Device;
 /// Where images and weights lie.
 #[derive(Debug, Clone, Args)]
 pub struct Inputs {
-    /// Mirror folders of the hub, with models/OWNER/NAME and datasets/OWNER/NAME below
+    /// Mirror folders of the hub, separated by colons, with models/OWNER/NAME and
+    /// datasets/OWNER/NAME below
     #[arg(
         long,
         env = "TEMPER_MIRROR",
         value_delimiter = ':',
-        value_name = "FOLDERS"
+        value_name = "FOLDERS",
+        required = true
     )]
     pub mirror: Vec<PathBuf>,
-    /// Folders below which image folders may be named
+    /// Folders below which image folders may be named, separated by colons
     #[arg(
         long,
         env = "TEMPER_ROOTS",

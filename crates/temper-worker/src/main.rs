@@ -28,21 +28,30 @@ enum Command {
     Pin(Pin),
 }
 
-fn main() -> anyhow::Result<ExitCode> {
-    let Arguments { telemetry, command } = Arguments::parse();
-    telemetry.init()?;
-    match command {
+fn main() -> ExitCode {
+    match start(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("temper-worker: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(arguments: Arguments) -> anyhow::Result<()> {
+    arguments.telemetry.init()?;
+    match arguments.command {
         Command::Run(config) => run(config),
         Command::Pin(pin) => {
             let pinned = pin.run()?;
             print!("{}", pinned.overlay);
             eprint!("{}", pinned.complaints());
-            Ok(ExitCode::SUCCESS)
+            Ok(())
         }
     }
 }
 
-fn run(config: Config) -> anyhow::Result<ExitCode> {
+fn run(config: Config) -> anyhow::Result<()> {
     // Two threads: heartbeats go on while a checkpoint is digested.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -59,7 +68,7 @@ fn run(config: Config) -> anyhow::Result<ExitCode> {
     });
     // A read of images that was cut must not hold the process.
     runtime.shutdown_background();
-    ended.map(|()| ExitCode::SUCCESS)
+    ended
 }
 
 /// Drains when standard input ends, and cuts soon after: whoever started this process is gone, and

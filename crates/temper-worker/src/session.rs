@@ -78,16 +78,17 @@ pub async fn run(config: Config, stop: Stop) -> Result<(), SessionError> {
         tasks: Tasks::new(&stop),
         stop: stop.clone(),
     };
-    tokio::select! {
+    let ended = tokio::select! {
         ended = work(&config, &host, &coordinator) => ended,
         () = stop.cut.cancelled() => {
             tracing::warn!("cut: what was under way is dropped");
             Ok(())
         }
-    }?;
+    };
     let Host { engine, tasks, .. } = host;
     engine.finish(LAST_STEP).await;
     tasks.finish().await?;
+    ended?;
     tracing::info!("stopped");
     Ok(())
 }
@@ -235,16 +236,15 @@ mod tests {
     }
 
     fn config(url: &str) -> Config {
-        let arguments = [
+        let fixed = [
             "worker",
-            "--coordinator",
-            url,
-            "--name",
-            "tester",
+            "--mirror",
+            "absent",
             "--threads",
             "1",
+            "--coordinator",
         ];
-        Arguments::parse_from(arguments).config
+        Arguments::parse_from(fixed.into_iter().chain([url])).config
     }
 
     fn assignment() -> v1::Assignment {
