@@ -221,7 +221,7 @@ async fn call_in_flight_is_finished_before_a_graceful_stop_ends() {
 }
 
 #[tokio::test]
-async fn cut_ends_calls_that_would_never_end() {
+async fn cut_does_not_wait_for_calls_that_never_end() {
     let running = start().await;
     let mut results = ResultsServiceClient::new(client::connect(&running.url).await.unwrap());
     let call = tokio::spawn(async move {
