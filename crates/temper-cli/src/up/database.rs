@@ -1,9 +1,11 @@
 //! The database of local mode: one in the folder, or the user's own.
 
+use std::path::PathBuf;
+
 use anyhow::Context as _;
 use temper_store::postgres::{LocalPostgres, Options};
 
-use super::folder::Folder;
+use super::{Args, checkout, folder::Folder};
 
 /// A database that is there.
 pub enum Database {
@@ -15,12 +17,16 @@ pub enum Database {
 
 impl Database {
     /// Starts PostgreSQL in the folder unless the user has a database.
-    pub async fn start(given: Option<&str>, folder: &Folder) -> anyhow::Result<Self> {
-        if let Some(url) = given {
-            return Ok(Self::Given(url.to_owned()));
+    pub async fn start(args: &Args, folder: &Folder) -> anyhow::Result<Self> {
+        if let Some(url) = &args.database_url {
+            return Ok(Self::Given(url.clone()));
         }
         let path = folder.postgres();
-        let postgres = LocalPostgres::start(&path, Options::default()).await;
+        let options = Options {
+            installation: installation(args),
+            ..Options::default()
+        };
+        let postgres = LocalPostgres::start(&path, options).await;
         let postgres = postgres.with_context(|| {
             format!(
                 "cannot start PostgreSQL in {} (TEMPER_DATABASE_URL names another)",
@@ -44,5 +50,15 @@ impl Database {
             Self::Own(postgres) => postgres.stop().await.context("PostgreSQL does not stop"),
             Self::Given(_) => Ok(()),
         }
+    }
+}
+
+/// The installation that was named, by its `bin`; else the checkout's; else the store looks.
+fn installation(args: &Args) -> Option<PathBuf> {
+    match &args.postgres {
+        // A word of `make setup`, which reads the same variable.
+        Some(word) if word.as_os_str() == "fetch" => checkout::postgres(),
+        Some(programs) => programs.parent().map(PathBuf::from),
+        None => checkout::postgres(),
     }
 }

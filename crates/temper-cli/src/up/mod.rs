@@ -8,6 +8,7 @@
 mod backoff;
 mod beacon;
 mod catalog;
+mod checkout;
 mod database;
 mod folder;
 mod services;
@@ -55,6 +56,9 @@ pub struct Args {
         value_name = "URL"
     )]
     database_url: Option<String>,
+    /// The `bin` folder of the PostgreSQL to run, version 15 or later [default: the system's]
+    #[arg(long, env = "TEMPER_POSTGRES", value_name = "FOLDER")]
+    postgres: Option<PathBuf>,
     /// Seconds that a lease lasts without a heartbeat
     #[arg(
         long,
@@ -90,7 +94,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let program = workers::program(args.worker.as_deref())?;
     let folder = Folder::open(args.data.clone())?;
     let stop = Stop::on_signals()?;
-    let database = Database::start(args.database_url.as_deref(), &folder).await?;
+    let database = Database::start(&args, &folder).await?;
     let outcome = serve(&args, program, &folder, database.url(), &stop).await;
     let stopped = database.stop().await;
     outcome.and(stopped)

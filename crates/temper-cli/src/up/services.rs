@@ -58,13 +58,18 @@ pub fn config(
 impl Services {
     /// Binds both addresses and starts both services.
     pub async fn start(args: &Args, config: temper_coordinator::Config) -> anyhow::Result<Self> {
-        let coordinator = Server::bind(args.listen_coordinator).await?;
-        let results = Server::bind(args.listen_results).await?;
+        let coordinator = Server::bind(args.listen_coordinator)
+            .await
+            .context("the coordinator (--listen-coordinator)")?;
+        let results = Server::bind(args.listen_results)
+            .await
+            .context("the results service (--listen-results)")?;
         let urls = [&coordinator, &results].map(|server| format!("http://{}", server.address()));
         let stop = Stop::new();
         let tasks = Tasks::new(&stop);
         let results_config = temper_results::Config {
             database_url: config.database_url.clone(),
+            connections: CONNECTIONS,
         };
         // Each ends with the stop, or ends the other by it.
         let coordinator = temper_coordinator::run(config, coordinator, stop.clone());

@@ -23,13 +23,14 @@ use super::{
     Args,
     backoff::{Backoff, TRIES},
     beacon::Beacon,
+    checkout,
     folder::Folder,
 };
 
 /// How long workers may finish what they hold.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 /// So much of a log's end is shown when a worker is given up.
-const LOG_TAIL: u64 = 2000;
+const LOG_TAIL: u64 = 1000;
 
 /// How workers are started.
 pub struct Crew {
@@ -64,13 +65,17 @@ pub fn program(given: Option<&Path>) -> anyhow::Result<PathBuf> {
     Ok(program)
 }
 
+fn default_mirror() -> Option<String> {
+    checkout::mirror().map(|path| path.display().to_string())
+}
+
 impl Crew {
     /// As many workers as asked for.
     pub fn new(args: &Args, program: PathBuf, folder: &Folder) -> Self {
         let count = args.workers.get();
         let path = args.catalog.as_ref().map(|path| path.display().to_string());
         let environment = [
-            ("TEMPER_MIRROR", args.mirror.clone()),
+            ("TEMPER_MIRROR", args.mirror.clone().or_else(default_mirror)),
             ("TEMPER_ROOTS", args.roots.clone()),
             ("TEMPER_CATALOG", path),
         ];
@@ -127,14 +132,16 @@ impl Workers {
     /// Waits until no worker is left; says why the last one was given up.
     pub async fn given_up(&self) -> anyhow::Error {
         let mut given_up = self.given_up.lock().await;
-        let mut last = anyhow!("no worker is left");
         while let Some(ended) = given_up.next().await {
-            if let Ok(Some(Err(error))) = ended {
-                tracing::error!("{error:#}");
-                last = error;
+            let Ok(Some(Err(error))) = ended else {
+                continue;
+            };
+            if given_up.is_empty() {
+                return error;
             }
+            tracing::error!("{error:#}");
         }
-        last
+        anyhow!("no worker is left")
     }
 
     /// Lets them finish or give back what they hold, for a while; cuts when `signals` does.
