@@ -82,7 +82,7 @@ pub(crate) async fn no_result(store: &Store, job: JobId, what: &'static str) -> 
         .await;
     let refusal = |row: Option<(String, String)>| {
         let Some((kind, state)) = row else {
-            return Ok(StoreError::not_found("job", job));
+            return Ok(StoreError::not_found("job", &job));
         };
         let kind = named(JobKind::from_name, &kind, "job kind")?;
         let state = named(JobState::from_name, &state, "job state")?;

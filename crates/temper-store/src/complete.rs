@@ -84,6 +84,10 @@ impl Store {
         };
         require_kind(&held, JobKind::Evaluate)?;
         require_grid(&mut tx, &held, points).await?;
+        let expected = expected_robustness(points).map_err(|source| StoreError::Curve {
+            job: lease.job,
+            source,
+        })?;
         sqlx::query!(
             "INSERT INTO temper.evaluation
                 (job_id, ordinal, epsilon_num, epsilon_den, correct, samples)
@@ -99,7 +103,7 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         job_succeed(&mut tx, &held).await?;
-        evaluation_summarise(&mut tx, &held, points).await?;
+        evaluation_summarise(&mut tx, &held, points, expected).await?;
         jobs::dependents_unblock(&mut tx, lease.job).await?;
         tx.commit().await?;
         Ok(())
@@ -110,11 +114,8 @@ async fn evaluation_summarise(
     tx: &mut Tx,
     held: &Held,
     points: &[Point],
+    expected: f64,
 ) -> Result<(), StoreError> {
-    let expected = expected_robustness(points).map_err(|source| StoreError::Curve {
-        job: held.job,
-        source,
-    })?;
     sqlx::query!(
         "INSERT INTO temper.job_summary (job_id, kind, clean_accuracy, robust_accuracy,
             expected_robustness, device_seconds)

@@ -115,22 +115,21 @@ impl StoreError {
             Self::Mismatch { .. } | Self::Curve { .. } | Self::TooLarge { .. } => {
                 ErrorKind::InvalidInput
             }
-            Self::Corrupt { .. } => ErrorKind::Internal,
             Self::Migration(MigrateError::Execute(error)) | Self::Database(error) => {
                 database_kind(error)
             }
-            Self::Migration(_) => ErrorKind::Internal,
+            Self::Corrupt { .. } | Self::Migration(_) => ErrorKind::Internal,
         }
     }
 
-    pub(crate) fn not_found(what: &'static str, id: impl ToString) -> Self {
+    pub(crate) fn not_found(what: &'static str, id: &impl ToString) -> Self {
         Self::NotFound {
             what,
             id: id.to_string(),
         }
     }
 
-    pub(crate) fn corrupt(what: &'static str, reason: impl ToString) -> Self {
+    pub(crate) fn corrupt(what: &'static str, reason: &(impl ToString + ?Sized)) -> Self {
         Self::Corrupt {
             what,
             reason: reason.to_string(),

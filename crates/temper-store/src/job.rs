@@ -171,7 +171,7 @@ impl Store {
         let job = job_records!("WHERE job.id = $2", None::<Uuid>, id.0)
             .fetch_optional(&self.pool)
             .await?
-            .ok_or_else(|| StoreError::not_found("job", id))?
+            .ok_or_else(|| StoreError::not_found("job", &id))?
             .into_row()?;
         let spec = sqlx::query_scalar!(
             r#"SELECT spec AS "spec: Json<JobSpec>" FROM temper.job WHERE id = $1"#,
@@ -255,7 +255,7 @@ impl Store {
         .await?;
         let next = next
             .parse()
-            .map_err(|error: ParseIntError| StoreError::corrupt("snapshot", error))?;
+            .map_err(|error: ParseIntError| StoreError::corrupt("snapshot", &error))?;
         let since = since.map_or(0, |token| token.0).to_string();
         let records = job_records!(
             "WHERE link.sweep_id = $1 AND job.changed_in >= ($2::text)::xid8

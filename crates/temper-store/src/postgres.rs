@@ -31,7 +31,7 @@ use installation::Installation;
 /// Name of the database, and of its one user.
 const NAME: &str = "temper";
 /// Longest recovery after a crash that is waited for.
-const START_LIMIT: Duration = Duration::from_secs(120);
+const START_LIMIT: Duration = Duration::from_mins(2);
 /// Longest orderly stop that is waited for.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(20);

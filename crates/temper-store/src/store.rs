@@ -61,6 +61,13 @@ impl Store {
         self.pool.close().await;
     }
 
+    /// The pool, for what the store does not offer: making time pass, asking for plans.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
     pub(crate) async fn begin(&self) -> Result<Tx, StoreError> {
         Ok(self.pool.begin().await?)
     }

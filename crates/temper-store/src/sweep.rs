@@ -235,7 +235,7 @@ impl Store {
         sweep_records!("WHERE sweep.id = $1", id)
             .fetch_optional(&self.pool)
             .await?
-            .ok_or_else(|| StoreError::not_found("sweep", id))?
+            .ok_or_else(|| StoreError::not_found("sweep", &id))?
             .into_row()
     }
 
@@ -251,7 +251,7 @@ impl Store {
         .fetch_optional(&self.pool)
         .await?
         .map(|spec| spec.0)
-        .ok_or_else(|| StoreError::not_found("sweep", id))
+        .ok_or_else(|| StoreError::not_found("sweep", &id))
     }
 
     /// A page of at most `limit` sweeps, newest first.
@@ -294,6 +294,6 @@ impl Store {
             .fetch_optional(&self.pool)
             .await?
             .map(drop)
-            .ok_or_else(|| StoreError::not_found("sweep", id))
+            .ok_or_else(|| StoreError::not_found("sweep", &id))
     }
 }

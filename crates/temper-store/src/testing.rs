@@ -65,10 +65,10 @@ impl Database {
         &self.url
     }
 
-    /// A pool for what the store does not offer: making time pass, asking for plans.
+    /// The store's pool.
     #[must_use]
     pub fn pool(&self) -> &sqlx::PgPool {
-        &self.store.pool
+        self.store.pool()
     }
 }
 

@@ -20,11 +20,11 @@ pub(crate) fn named<T>(
     name: &str,
     what: &'static str,
 ) -> Result<T, StoreError> {
-    from_name(name).ok_or_else(|| StoreError::corrupt(what, format!("`{name}` is unknown")))
+    from_name(name).ok_or_else(|| StoreError::corrupt(what, &format!("`{name}` is unknown")))
 }
 
 pub(crate) fn digest(bytes: &[u8], what: &'static str) -> Result<Digest, StoreError> {
-    Digest::try_from(bytes).map_err(|error| StoreError::corrupt(what, error))
+    Digest::try_from(bytes).map_err(|error| StoreError::corrupt(what, &error))
 }
 
 pub(crate) fn epsilon(
@@ -33,7 +33,7 @@ pub(crate) fn epsilon(
     what: &'static str,
 ) -> Result<Epsilon, StoreError> {
     Epsilon::new(stored(numerator, what)?, stored(denominator, what)?)
-        .map_err(|error| StoreError::corrupt(what, error))
+        .map_err(|error| StoreError::corrupt(what, &error))
 }
 
 /// Points as columns of their own, which is how one statement takes or gives any number of them.

@@ -26,42 +26,34 @@ pub(crate) enum Hold {
     Accepted,
 }
 
-/// Locks the lease's job and checks that the writer may write to it.
+/// Locks the lease's job and checks that the writer may write to it. A writer that may not locks
+/// nothing.
 ///
 /// Only the job's row tells, because only it is sure to be read as it is after the wait for its
 /// lock. The attempt of a fence never changes hands.
 pub(crate) async fn lease_check(tx: &mut Tx, lease: &LeaseRef) -> Result<Hold, StoreError> {
     let row = sqlx::query!(
-        r#"SELECT job.kind, job.state, job.epochs, job.fence,
-            attempt.incarnation AS "incarnation?"
-        FROM temper.job
-        LEFT JOIN temper.attempt ON attempt.job_id = job.id AND attempt.fence = $2
-        WHERE job.id = $1 FOR NO KEY UPDATE OF job"#,
+        "SELECT kind, state, epochs FROM temper.job
+        WHERE id = $1 AND state = 'leased' AND fence = $2 AND EXISTS (
+            SELECT FROM temper.attempt WHERE attempt.job_id = job.id AND attempt.fence = job.fence
+                AND attempt.incarnation = $3
+        ) FOR NO KEY UPDATE",
         lease.job.0,
         lease.fence,
+        lease.incarnation,
     )
     .fetch_optional(&mut **tx)
-    .await?
-    .ok_or_else(|| StoreError::not_found("job", lease.job))?;
-    let state = named(JobState::from_name, &row.state, "job state")?;
-    if row.incarnation != Some(lease.incarnation) {
-        let reason = format!("fence {} was never given to this worker", lease.fence);
-        return Err(StoreError::LeaseLost {
-            job: lease.job,
-            reason,
-        });
-    }
-    match state {
-        JobState::Leased if row.fence == lease.fence => Ok(Hold::Live(Held {
-            job: lease.job,
-            kind: named(JobKind::from_name, &row.kind, "job kind")?,
-            state,
-            epochs: stored(row.epochs, "epochs")?,
-            fence: row.fence,
-        })),
-        JobState::Succeeded if row.fence == lease.fence => Ok(Hold::Accepted),
-        _ => Err(lease_lost(tx, lease, state).await?),
-    }
+    .await?;
+    let Some(row) = row else {
+        return lease_lost(tx, lease).await;
+    };
+    Ok(Hold::Live(Held {
+        job: lease.job,
+        kind: named(JobKind::from_name, &row.kind, "job kind")?,
+        state: named(JobState::from_name, &row.state, "job state")?,
+        epochs: stored(row.epochs, "epochs")?,
+        fence: lease.fence,
+    }))
 }
 
 /// Like [`lease_check`], for writers that have nothing to repeat after their result.
@@ -90,23 +82,37 @@ pub(crate) async fn progress_note(tx: &mut Tx, job: JobId) -> Result<(), StoreEr
 }
 
 /// Says what became of a lease, and who has the job now.
-async fn lease_lost(
-    tx: &mut Tx,
-    lease: &LeaseRef,
-    state: JobState,
-) -> Result<StoreError, StoreError> {
+async fn lease_lost(tx: &mut Tx, lease: &LeaseRef) -> Result<Hold, StoreError> {
     let row = sqlx::query!(
-        r#"SELECT own.outcome, holder.worker AS "worker?", holder.fence AS "fence?"
-        FROM temper.attempt AS own
-        LEFT JOIN (temper.lease JOIN temper.attempt AS holder
-            ON holder.job_id = lease.job_id AND holder.number = lease.attempt)
-            ON lease.job_id = own.job_id
-        WHERE own.job_id = $1 AND own.fence = $2"#,
+        r#"SELECT job.state, job.fence, own.incarnation AS "incarnation?", own.outcome,
+            holder.worker AS "holder?"
+        FROM temper.job
+        LEFT JOIN temper.attempt AS own ON own.job_id = job.id AND own.fence = $2
+        LEFT JOIN temper.attempt AS holder
+            ON holder.job_id = job.id AND holder.fence = job.fence AND job.state = 'leased'
+        WHERE job.id = $1"#,
         lease.job.0,
         lease.fence,
     )
-    .fetch_one(&mut **tx)
-    .await?;
+    .fetch_optional(&mut **tx)
+    .await?
+    .ok_or_else(|| StoreError::not_found("job", &lease.job))?;
+    let state = named(JobState::from_name, &row.state, "job state")?;
+    let lost = |reason| {
+        Err(StoreError::LeaseLost {
+            job: lease.job,
+            reason,
+        })
+    };
+    if row.incarnation != Some(lease.incarnation) {
+        return lost(format!(
+            "fence {} was never given to this worker",
+            lease.fence
+        ));
+    }
+    if state == JobState::Succeeded && row.fence == lease.fence {
+        return Ok(Hold::Accepted);
+    }
     let own = match row.outcome.as_deref().and_then(AttemptOutcome::from_name) {
         Some(AttemptOutcome::Lost) => "it ran out",
         Some(AttemptOutcome::Released) => "it was given back",
@@ -114,13 +120,9 @@ async fn lease_lost(
         Some(AttemptOutcome::Failed) => "its attempt has failed",
         Some(AttemptOutcome::Succeeded) | None => "its attempt is over",
     };
-    let now = match (row.worker, row.fence) {
-        (Some(worker), Some(fence)) => format!("worker {worker} holds the job under fence {fence}"),
-        _ => format!("the job is {state}"),
+    let now = match row.holder {
+        Some(worker) => format!("worker {worker} holds the job under fence {}", row.fence),
+        None => format!("the job is {state}"),
     };
-    let reason = format!("{own}, and now {now}");
-    Ok(StoreError::LeaseLost {
-        job: lease.job,
-        reason,
-    })
+    lost(format!("{own}, and now {now}"))
 }

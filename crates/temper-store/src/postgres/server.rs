@@ -62,7 +62,7 @@ pub(super) fn runs(installation: &Installation, folder: &Folder) -> Result<bool,
         .success())
 }
 
-/// Stops a server that is no child of ours and waits for that; `mode` is pg_ctl's.
+/// Stops a server that is no child of ours and waits for that; `mode` is `pg_ctl`'s.
 pub(super) fn halt(
     installation: &Installation,
     folder: &Folder,

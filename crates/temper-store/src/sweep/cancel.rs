@@ -18,7 +18,7 @@ impl Store {
         )
         .fetch_optional(&mut *tx)
         .await?
-        .ok_or_else(|| StoreError::not_found("sweep", id))?;
+        .ok_or_else(|| StoreError::not_found("sweep", &id))?;
         if cancelled_at.is_some() {
             return Ok(());
         }

@@ -15,7 +15,7 @@ pub(super) struct JobIds(pub(super) HashMap<Digest, i64>);
 
 impl JobIds {
     fn of(&self, key: &Digest) -> Result<i64, StoreError> {
-        let missing = || StoreError::corrupt("expansion", format!("job {key} is not listed"));
+        let missing = || StoreError::corrupt("expansion", &format!("job {key} is not listed"));
         self.0.get(key).copied().ok_or_else(missing)
     }
 }

@@ -94,7 +94,7 @@ impl BinaryRows {
         // jsonb starts with the version of its format.
         let mut spec = vec![1];
         serde_json::to_writer(&mut spec, &job.spec)
-            .map_err(|error| StoreError::corrupt("job spec", error))?;
+            .map_err(|error| StoreError::corrupt("job spec", &error))?;
         self.0.extend(6_i16.to_be_bytes());
         self.field(job.key.as_bytes())?;
         self.field(kind.as_str().as_bytes())?;

@@ -1,0 +1,285 @@
+//! A laboratory in a database: sweeps, workers and what they do.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::{Context, Result};
+use temper_core::{
+    Digest, Epsilon, ErrorKind,
+    catalog::{File, Normalisation, PinnedDataset, PinnedModel, Source},
+    curve::Point,
+    expand::{self, Expansion},
+    report::EpochMetrics,
+    schedule::Schedule,
+    spec::{
+        DataSettings, EvaluationSettings, Hyperparameters, JobSpec, Pgd, Precision, SweepSpec,
+        TrainingSettings, ValidationSettings,
+    },
+};
+use temper_store::{
+    Artifact, Claim, JobId, JobRow, JobsQuery, NewSweep, NewWorker, Store, StoreError,
+    SweepCreated, testing::Database,
+};
+use uuid::Uuid;
+
+/// Longer than any test.
+pub const LEASE: Duration = Duration::from_mins(10);
+pub const EPOCHS: u32 = 3;
+
+pub struct Lab {
+    pub database: Database,
+}
+
+impl Lab {
+    pub async fn new() -> Result<Self> {
+        Ok(Self {
+            database: Database::new().await?,
+        })
+    }
+
+    pub fn store(&self) -> &Store {
+        self.database.store()
+    }
+
+    pub async fn submit(&self, spec: &SweepSpec) -> Result<SweepCreated> {
+        Ok(Submission::of(spec).send(self.store()).await?)
+    }
+
+    pub async fn worker(&self, name: &str) -> Result<Uuid> {
+        let worker = NewWorker {
+            incarnation: Uuid::new_v4(),
+            name: name.to_owned(),
+            device: "cpu".to_owned(),
+            memory_bytes: Some(1 << 30),
+            result_versions: vec![1],
+        };
+        self.store().worker_register(&worker).await?;
+        Ok(worker.incarnation)
+    }
+
+    /// Takes the next job, which there must be.
+    pub async fn claim(&self, worker: Uuid) -> Result<Claim> {
+        self.store()
+            .lease_claim(worker, LEASE)
+            .await?
+            .context("nothing to claim")
+    }
+
+    /// Does whatever a claimed job asks for.
+    pub async fn finish(&self, claim: &Claim) -> Result<(), StoreError> {
+        match &claim.spec {
+            JobSpec::Train(spec) => {
+                let epochs: Vec<_> = (0..spec.training.epochs).map(epoch).collect();
+                self.store().epochs_report(&claim.lease, &epochs).await?;
+                let artifact = artifact(claim);
+                self.store()
+                    .train_complete(&claim.lease, &artifact, spec.training.epochs)
+                    .await
+            }
+            JobSpec::Evaluate(spec) => {
+                self.store()
+                    .evaluation_complete(&claim.lease, &points(&spec.grid))
+                    .await
+            }
+        }
+    }
+
+    /// Works until nothing is left.
+    pub async fn finish_all(&self, worker: Uuid) -> Result<Vec<JobId>> {
+        let mut done = Vec::new();
+        while let Some(claim) = self.store().lease_claim(worker, LEASE).await? {
+            self.finish(&claim).await?;
+            done.push(claim.lease.job);
+        }
+        Ok(done)
+    }
+
+    pub async fn jobs(&self, sweep: Uuid) -> Result<Vec<JobRow>> {
+        let query = JobsQuery {
+            sweep,
+            state: None,
+            after: None,
+            limit: 10_000,
+        };
+        Ok(self.store().job_list(query).await?.jobs)
+    }
+
+    /// Lets every lease run out at once.
+    pub async fn let_leases_run_out(&self) -> Result<()> {
+        self.execute("UPDATE temper.lease SET expires_at = now() - interval '1 second'")
+            .await
+    }
+
+    /// Lets every backoff pass at once.
+    pub async fn let_backoff_pass(&self) -> Result<()> {
+        self.execute("UPDATE temper.job SET available_at = now()")
+            .await
+    }
+
+    pub async fn execute(&self, sql: &'static str) -> Result<()> {
+        sqlx::query(sql).execute(self.database.pool()).await?;
+        Ok(())
+    }
+
+    pub async fn count(&self, sql: &'static str) -> Result<i64> {
+        Ok(sqlx::query_scalar(sql)
+            .fetch_one(self.database.pool())
+            .await?)
+    }
+}
+
+/// A sweep about to be stored, with what most tests do not care for filled in.
+pub struct Submission<'a> {
+    pub spec: &'a SweepSpec,
+    pub owner: &'a str,
+    pub priority: i32,
+    pub request_id: Option<Uuid>,
+}
+
+impl<'a> Submission<'a> {
+    pub fn of(spec: &'a SweepSpec) -> Self {
+        Self {
+            spec,
+            owner: "ann",
+            priority: 0,
+            request_id: None,
+        }
+    }
+
+    pub async fn send(&self, store: &Store) -> Result<SweepCreated, StoreError> {
+        let labels = BTreeMap::from([("paper".to_owned(), "iclr".to_owned())]);
+        let sweep = NewSweep {
+            request_id: self.request_id,
+            request_digest: temper_core::key::digest_of(self.spec),
+            owner: self.owner,
+            display_name: "a sweep",
+            labels: &labels,
+            priority: self.priority,
+            spec: self.spec,
+            expansion: &expansion(self.spec),
+        };
+        store.sweep_create(sweep).await
+    }
+}
+
+/// A sweep of one cell a seed: three epochs under the fixed schedule at 4/255, measured on the
+/// grid 0, 2/255, 4/255.
+pub fn spec(seeds: impl IntoIterator<Item = u64>) -> SweepSpec {
+    SweepSpec {
+        models: vec!["mobilenetv2".to_owned()],
+        datasets: vec!["fashion-mnist".to_owned()],
+        schedules: vec![Schedule::Fixed],
+        target_epsilons: vec![epsilon(4)],
+        seeds: seeds.into_iter().collect(),
+        hyperparameters: vec![Hyperparameters::default()],
+        training: TrainingSettings {
+            epochs: EPOCHS,
+            attack: Pgd::with_steps(3),
+            micro_batch_size: 64,
+            precision: Precision::Fp32,
+            horizontal_flip: true,
+        },
+        data: DataSettings {
+            image_size: 64,
+            train_samples: 300,
+            validation_samples: 100,
+            split_seed: 0,
+        },
+        validation: ValidationSettings::default(),
+        evaluations: vec![measurement(None)],
+    }
+}
+
+pub fn measurement(grid_end: Option<Epsilon>) -> EvaluationSettings {
+    let attack = Pgd::with_steps(10);
+    EvaluationSettings {
+        attack,
+        grid_end,
+        grid_step: epsilon(2),
+        samples: 200,
+        seed: 0,
+    }
+}
+
+/// So many 255ths.
+#[expect(clippy::unwrap_used, reason = "tests name strengths that there are")]
+pub fn epsilon(numerator: u32) -> Epsilon {
+    Epsilon::new(numerator, 255).unwrap()
+}
+
+pub fn expansion(spec: &SweepSpec) -> Expansion {
+    let model = |name: &String| PinnedModel {
+        name: name.clone(),
+        architecture: name.clone(),
+        repository: format!("timm/{name}"),
+        file: "model.safetensors".to_owned(),
+        sha256: Digest::of(name.as_bytes()),
+        normalisation: Normalisation {
+            mean: [0.5; 3],
+            std: [0.5; 3],
+        },
+    };
+    let file = |path: &str| File {
+        path: path.to_owned(),
+        sha256: Some(Digest::of(path.as_bytes())),
+    };
+    let dataset = |name: &String| PinnedDataset {
+        name: name.clone(),
+        classes: 10,
+        source: Source::Parquet {
+            repository: format!("hub/{name}"),
+            train: vec![file("train.parquet")],
+            test: vec![file("test.parquet")],
+            image_column: "image".to_owned(),
+            label_column: "label".to_owned(),
+        },
+    };
+    let models: Vec<_> = spec.models.iter().map(model).collect();
+    let datasets: Vec<_> = spec.datasets.iter().map(dataset).collect();
+    expand::expand(spec, &models, &datasets)
+}
+
+pub fn epoch(epoch: u32) -> EpochMetrics {
+    EpochMetrics {
+        epoch,
+        epsilon: 4.0 / 255.0,
+        learning_rate: 1e-4,
+        train_loss: 2.0 / f64::from(epoch + 1),
+        validation_accuracy: Some(0.5),
+        validation_robust_accuracy: None,
+        images_per_second: 123.456_789_012_345_67,
+    }
+}
+
+pub fn artifact(claim: &Claim) -> Artifact {
+    let path = format!("{}/{}/model", claim.key, claim.lease.fence);
+    Artifact {
+        sha256: Digest::of(path.as_bytes()),
+        path,
+        size: 1 << 24,
+    }
+}
+
+/// 160 of 200 right without a perturbation, and 40 fewer at each further strength.
+pub fn points(grid: &[Epsilon]) -> Vec<Point> {
+    let correct = (0..5).rev().map(|step| step * 40);
+    grid.iter()
+        .zip(correct)
+        .map(|(epsilon, correct)| Point {
+            epsilon: *epsilon,
+            correct,
+            samples: 200,
+        })
+        .collect()
+}
+
+/// The error of a refused call, which must be of this kind.
+#[track_caller]
+#[expect(
+    clippy::unwrap_used,
+    reason = "an answer where a refusal is due fails the test"
+)]
+pub fn refusal<T: std::fmt::Debug>(result: Result<T, StoreError>, kind: ErrorKind) -> String {
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), kind, "{error}");
+    error.to_string()
+}

@@ -1,0 +1,39 @@
+use anyhow::Result;
+use temper_store::{Store, testing::Database};
+
+#[tokio::test]
+async fn every_table_and_column_says_what_it_is() -> Result<()> {
+    let database = Database::new().await?;
+    let silent: Vec<String> = sqlx::query_scalar(
+        "SELECT relname || coalesce('.' || attname, '')
+        FROM pg_class
+        LEFT JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
+        WHERE relnamespace = 'temper'::regnamespace AND relkind IN ('r', 'v')
+            AND relname <> '_sqlx_migrations'
+            AND (obj_description(pg_class.oid, 'pg_class') IS NULL
+                OR col_description(pg_class.oid, attnum) IS NULL)",
+    )
+    .fetch_all(database.pool())
+    .await?;
+    assert!(silent.is_empty(), "{silent:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn migrating_again_and_from_several_processes_at_once_changes_nothing() -> Result<()> {
+    let database = Database::new().await?;
+    let others = [
+        Store::connect(database.url(), 1).await?,
+        Store::connect(database.url(), 1).await?,
+    ];
+    tokio::try_join!(
+        database.store().migrate(),
+        others[0].migrate(),
+        others[1].migrate()
+    )?;
+    let count = "SELECT count(*) FROM temper._sqlx_migrations WHERE success";
+    let applied: i64 = sqlx::query_scalar(count).fetch_one(database.pool()).await?;
+    assert_eq!(applied, 4);
+    database.store().ping().await?;
+    Ok(())
+}
