@@ -55,6 +55,7 @@ fn draw(groups: &[CurveGroup], title: &str) -> anyhow::Result<String> {
     {
         let root = SVGBackend::with_string(&mut svg, size).into_drawing_area();
         root.fill(&WHITE).map_err(drawing)?;
+        let root = root.margin(8, 0, 0, 0);
         let root = root.titled(title, ("sans-serif", 20)).map_err(drawing)?;
         for (area, panel) in root.split_evenly((rows, columns)).iter().zip(&panels) {
             panel.draw(area)?;

@@ -78,11 +78,12 @@ fn headline(sweep: &Sweep) -> String {
     format!("{} {}: {}", sweep.name, sweep.display_name, summary(sweep))
 }
 
-/// A line when the job changed; none for one that has only begun to wait.
+/// A line when the job changed; of a snapshot only what runs or needs a person.
 fn line(before: Option<&Job>, job: &Job) -> Option<String> {
     let seen = |job: &Job| (job.state, job.epochs_done);
     let unchanged = before.is_some_and(|before| seen(before) == seen(job));
-    if unchanged || (before.is_none() && job.state() == JobState::Queued) {
+    let of_now = matches!(job.state(), JobState::Leased | JobState::Failed);
+    if unchanged || (before.is_none() && !of_now) {
         return None;
     }
     let what = match job.state() {
@@ -141,10 +142,11 @@ mod tests {
     }
 
     #[test]
-    fn snapshot_tells_what_runs_and_leaves_out_what_waits() {
+    fn snapshot_tells_what_runs_and_leaves_out_what_waits_or_is_done() {
         let snapshot = change(vec![
             job(1, JobState::Leased, 0),
             job(2, JobState::Queued, 0),
+            job(3, JobState::Succeeded, 6),
         ]);
         assert_eq!(
             Progress::default().take(&snapshot),
