@@ -74,10 +74,10 @@ pub fn fixed() -> v1::Schedule {
 pub fn long(seeds: impl IntoIterator<Item = u64>) -> v1::CreateSweepRequest {
     let mut request = tiny(seeds);
     let training = spec(&mut request).training.get_or_insert_default();
-    training.epochs = Some(12);
+    training.epochs = Some(8);
     spec(&mut request)
         .data
         .get_or_insert_default()
-        .train_samples = 120;
+        .train_samples = 60;
     request
 }
