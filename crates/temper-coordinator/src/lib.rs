@@ -65,10 +65,10 @@ pub async fn run(config: Config, server: Server, stop: Stop) -> anyhow::Result<(
     // Both end with the graceful stop.
     tasks.spawn("reaper", reaper::run(Arc::clone(&shared)));
     tasks.spawn("wake", wake::run(Arc::clone(&shared), wake));
-    let served = grpc::services(server, &shared).serve(stop.clone()).await;
+    let outcome = grpc::services(server, &shared).serve(stop.clone()).await;
     // Where serving itself broke, the tasks must end too.
     stop.gracefully();
     tasks.finish().await?;
     shared.store.close().await;
-    Ok(served?)
+    Ok(outcome?)
 }

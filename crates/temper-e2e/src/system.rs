@@ -22,7 +22,7 @@ use tokio::{
 use tonic::transport::Channel;
 
 /// Longest that a start, a stop or a small sweep may take before the test gives up on it.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_mins(4);
 
 /// How to start a system.
 #[derive(Debug, Clone)]

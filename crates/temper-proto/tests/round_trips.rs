@@ -66,10 +66,10 @@ fn every_unreadable_field_is_named() {
 
 #[test]
 fn unknown_fields_are_refused_with_their_place() {
-    let error = from_json::<v1::SweepSpec>("{\n  \"modles\": []\n}").unwrap_err();
+    let error = from_json::<v1::SweepSpec>("{\n  \"colours\": []\n}").unwrap_err();
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(
-        source.contains("modles") && source.contains("line 2"),
+        source.contains("colours") && source.contains("line 2"),
         "{source}"
     );
 }

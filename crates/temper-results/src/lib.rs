@@ -21,7 +21,7 @@ pub struct Config {
 /// When the database cannot be opened, or serving fails.
 pub async fn run(config: Config, server: Server, stop: Stop) -> anyhow::Result<()> {
     let store = Store::connect(&config.database_url, config.connections).await?;
-    let served = grpc::services(server, store.clone()).serve(stop).await;
+    let outcome = grpc::services(server, store.clone()).serve(stop).await;
     store.close().await;
-    Ok(served?)
+    Ok(outcome?)
 }

@@ -93,7 +93,7 @@ impl Tensors {
         self.by_name.keys().map(String::as_str)
     }
 
-    /// The text that was given to [`write`].
+    /// The text that was given to [`write()`].
     #[must_use]
     pub fn metadata(&self) -> Option<&str> {
         self.metadata.as_deref()

@@ -63,7 +63,7 @@ pub trait Observer {
 /// A finished model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrainedModel {
-    /// Safetensors with timm's names, head included: see [`Network::to_safetensors`].
+    /// Safetensors with timm's names, head included: see [`crate::models::Network::to_safetensors`].
     pub bytes: Vec<u8>,
     /// Epochs done.
     pub epochs: u32,

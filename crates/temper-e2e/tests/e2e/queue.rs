@@ -58,6 +58,8 @@ async fn two_workers_share_forty_jobs_and_each_has_one_result() -> anyhow::Resul
             None => {}
         }
     }
-    ensure!(info.is_some_and(|info| info.size > 8_000_000 && info.size == length as i64));
+    ensure!(
+        info.is_some_and(|info| info.size > 8_000_000 && usize::try_from(info.size) == Ok(length))
+    );
     system.stop().await
 }

@@ -88,13 +88,11 @@ macro_rules! try_from_message {
 use try_from_message;
 
 fn finish<T>(value: Option<T>, field: &str, mut violations: Violations) -> Result<T, Violations> {
-    match value {
-        Some(value) => violations.into_result(value),
-        None => {
-            if !violations.touch(field) {
-                violations.add(field, "cannot be read");
-            }
-            Err(violations)
-        }
+    if let Some(value) = value {
+        return violations.into_result(value);
     }
+    if !violations.touch(field) {
+        violations.add(field, "cannot be read");
+    }
+    Err(violations)
 }

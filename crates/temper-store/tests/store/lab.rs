@@ -200,7 +200,7 @@ pub fn measurement(grid_end: Option<Epsilon>) -> EvaluationSettings {
     }
 }
 
-/// So many 255ths.
+/// So many parts of 255.
 #[expect(clippy::unwrap_used, reason = "tests name strengths that there are")]
 pub fn epsilon(numerator: u32) -> Epsilon {
     Epsilon::new(numerator, 255).unwrap()
