@@ -21,7 +21,7 @@ const LEASE: Duration = Duration::from_secs(2);
 
 struct House {
     stop: Stop,
-    served: JoinHandle<anyhow::Result<()>>,
+    running: JoinHandle<anyhow::Result<()>>,
     channel: Channel,
     objects: TempDir,
     _database: Database,
@@ -42,11 +42,11 @@ impl House {
         let server = Server::bind("127.0.0.1:0".parse()?).await?;
         let url = format!("http://{}", server.address());
         let stop = Stop::new();
-        let served = tokio::spawn(run(config, server, stop.clone()));
+        let running = tokio::spawn(run(config, server, stop.clone()));
         let channel = connect(&url).await?;
         Ok(Self {
             stop,
-            served,
+            running,
             channel,
             objects,
             _database: database,
@@ -55,7 +55,7 @@ impl House {
 
     async fn close(self) -> anyhow::Result<()> {
         self.stop.gracefully();
-        self.served.await?
+        self.running.await?
     }
 
     /// A sweep of one training and one evaluation.
