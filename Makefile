@@ -53,7 +53,9 @@ test: setup ## Run every test
 test-scripts:
 	$(PYTHON) -m unittest discover --start-directory scripts/setup/tests --top-level-directory scripts/setup
 
+# The end-to-end tests start the built programs.
 test-rust:
+	cargo build --locked --workspace --bins
 	@if cargo nextest --version >/dev/null 2>&1; \
 	then cargo nextest run --locked --workspace --no-fail-fast; \
 	else cargo test --locked --workspace --no-fail-fast --lib --bins --tests; fi
