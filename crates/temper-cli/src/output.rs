@@ -1,7 +1,12 @@
 //! What commands print: tables for people, the protobuf JSON form for programs.
 
+use std::{fmt::Display, io::Write as _};
+
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use temper_proto::v1::{AttemptOutcome, EpochMetrics, FailureClass, JobKind, JobState, SweepState};
+
+/// The exit status by which shells tell a death by SIGPIPE.
+const BROKEN_PIPE: i32 = 128 + 13;
 
 /// A table with these column names; a name that starts with `>` is of a column of numbers, set
 /// to the right.
@@ -30,18 +35,26 @@ fn alignment(column: &str) -> CellAlignment {
     }
 }
 
+/// Prints a line. When nobody reads on (`temper jobs … | head`), the command ends there as if by SIGPIPE:
+/// no command that prints has anything to clean up.
+pub fn line(text: impl Display) {
+    if writeln!(std::io::stdout(), "{text}").is_err() {
+        std::process::exit(BROKEN_PIPE);
+    }
+}
+
 /// Prints a table without trailing blanks, or what to say of an empty one.
 pub fn print_table(table: &Table, empty: &str) {
     if table.is_empty() {
-        println!("{empty}");
+        line(empty);
     } else {
-        println!("{}", table.trim_fmt());
+        line(table.trim_fmt());
     }
 }
 
 /// Prints a message in its JSON form.
 pub fn print_json<M: prost::Message + prost::Name>(message: &M) -> anyhow::Result<()> {
-    println!("{}", temper_proto::to_json(message)?);
+    line(temper_proto::to_json(message)?);
     Ok(())
 }
 
@@ -87,13 +100,15 @@ pub fn outcome(outcome: i32, class: i32) -> String {
     let outcome = AttemptOutcome::try_from(outcome).unwrap_or_default();
     let class = FailureClass::try_from(class).unwrap_or_default();
     let outcome = plain(outcome.as_str_name(), "ATTEMPT_OUTCOME_");
-    match class {
-        FailureClass::Unspecified => outcome,
-        class => format!(
-            "{outcome} ({})",
-            plain(class.as_str_name(), "FAILURE_CLASS_")
-        ),
+    let class = match class {
+        FailureClass::Unspecified => return outcome,
+        class => plain(class.as_str_name(), "FAILURE_CLASS_"),
+    };
+    // An expired lease is both.
+    if class == outcome {
+        return outcome;
     }
+    format!("{outcome} ({class})")
 }
 
 fn plain(name: &str, prefix: &str) -> String {
@@ -127,7 +142,8 @@ mod tests {
             outcome(failed, FailureClass::OutOfMemory.into()),
             "failed (out of memory)"
         );
-        assert_eq!(outcome(AttemptOutcome::Lost.into(), 0), "lost");
+        let lost = AttemptOutcome::Lost.into();
+        assert_eq!(outcome(lost, FailureClass::Lost.into()), "lost");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tonic::Status;
 
 use crate::{
     connection::{self, Coordinator},
-    names,
+    names, output,
 };
 
 /// Which model, and where to.
@@ -59,12 +59,12 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     })?;
     std::fs::rename(&part, &path)
         .with_context(|| format!("cannot rename {} to {}", part.display(), path.display()))?;
-    println!(
+    output::line(format_args!(
         "{}  {} bytes, sha256 {}",
         path.display(),
         info.size,
         info.sha256
-    );
+    ));
     Ok(())
 }
 

@@ -25,6 +25,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         async move { client.cancel_sweep(CancelSweepRequest { name }).await }
     })
     .await?;
-    println!("{}: {}", sweep.name, output::sweep_state(sweep.state));
+    output::line(format_args!(
+        "{}: {}",
+        sweep.name,
+        output::sweep_state(sweep.state)
+    ));
     Ok(())
 }

@@ -35,7 +35,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         return output::print_json(&job);
     }
     print_head(&job);
-    println!();
+    output::line("");
     let columns = [
         "ATTEMPT", "OUTCOME", "WORKER", "DEVICE", "START", "END", "MESSAGE",
     ];
@@ -51,7 +51,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             ">ROBUST",
             ">IMAGES/S",
         ];
-        println!();
+        output::line("");
         let epochs = output::table(&columns, job.epoch_metrics.iter().map(epoch_row));
         output::print_table(&epochs, "");
     }
@@ -60,14 +60,14 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
 fn print_head(job: &Job) {
     let (kind, state) = (output::job_kind(job.kind), output::job_state(job.state));
-    println!("{}  {kind}, {state}", job.name);
-    println!("{}", job.title);
-    println!("key {}", job.key);
+    output::line(format_args!("{}  {kind}, {state}", job.name));
+    output::line(&job.title);
+    output::line(format_args!("key {}", job.key));
     if !job.train_job.is_empty() {
-        println!("measures the model of {}", job.train_job);
+        output::line(format_args!("measures the model of {}", job.train_job));
     }
     if !job.message.is_empty() {
-        println!("{}", job.message);
+        output::line(&job.message);
     }
 }
 

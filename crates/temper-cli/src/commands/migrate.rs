@@ -3,6 +3,8 @@
 use anyhow::Context as _;
 use temper_store::Store;
 
+use crate::output;
+
 /// Which database.
 #[derive(clap::Args)]
 pub struct Args {
@@ -23,6 +25,6 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         .context("cannot connect to the database (TEMPER_DATABASE_URL)")?;
     store.migrate().await?;
     store.close().await;
-    println!("the database is up to date");
+    output::line("the database is up to date");
     Ok(())
 }

@@ -50,7 +50,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     if args.json {
         return output::print_json(&answer);
     }
-    println!("accuracy: mean ± standard deviation over seeds, n of the cells there are");
+    output::line("accuracy: mean ± standard deviation over seeds, n of the cells there are");
     let shown = Shown::of(&answer.groups);
     let table = output::table(
         &shown.columns(),
@@ -58,10 +58,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     );
     output::print_table(&table, "no results");
     for line in missing(&answer.groups) {
-        println!("{line}");
+        output::line(line);
     }
     if let Some(path) = &args.svg {
-        println!("curves: {}", path.display());
+        output::line(format_args!("curves: {}", path.display()));
     }
     Ok(())
 }

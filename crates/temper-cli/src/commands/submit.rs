@@ -55,11 +55,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if request.validate_only {
-        println!("valid: {}", counts(&sweep));
+        output::line(format_args!("valid: {}", counts(&sweep)));
         return Ok(ExitCode::SUCCESS);
     }
     eprintln!("{}, {} of them new", counts(&sweep), sweep.jobs_created);
-    println!("{}", sweep.name);
+    output::line(&sweep.name);
     if args.watch {
         let name = names::sweep(&sweep.name).map_err(anyhow::Error::msg)?;
         return watch::follow(name, &args.coordinator).await;

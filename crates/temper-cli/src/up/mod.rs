@@ -14,7 +14,7 @@ mod folder;
 mod services;
 mod workers;
 
-use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
+use std::{io::Write as _, net::SocketAddr, num::NonZeroU32, path::PathBuf};
 
 use anyhow::ensure;
 use temper_service::stop::Stop;
@@ -132,10 +132,14 @@ async fn attend(
     }
     let beacon = Beacon::new(folder, services);
     let workers = crew.start(services.coordinator(), &beacon);
-    println!("coordinator {}", services.coordinator());
-    println!("results {}", services.results());
-    println!("data {}", folder.path().display());
-    println!("ready");
+    // Whoever started us may not listen to it.
+    let _ = write!(
+        std::io::stdout(),
+        "coordinator {}\nresults {}\ndata {}\nready\n",
+        services.coordinator(),
+        services.results(),
+        folder.path().display()
+    );
     let outcome = tokio::select! {
         () = stop.graceful.cancelled() => Ok(()),
         () = services.ended() => Ok(()),

@@ -17,7 +17,7 @@ use tonic::{Status, transport::Channel};
 
 use crate::{
     connection::{self, Coordinator},
-    names,
+    names, output,
 };
 use bars::Bars;
 use progress::Progress;
@@ -58,7 +58,7 @@ pub async fn follow(sweep: SweepName, coordinator: &Coordinator) -> anyhow::Resu
         tokio::time::sleep(RECONNECT_WAIT).await;
     };
     view.finish();
-    println!("{}", progress::verdict(&end));
+    output::line(progress::verdict(&end));
     if end.state() == SweepState::Succeeded {
         return Ok(ExitCode::SUCCESS);
     }
@@ -111,7 +111,7 @@ impl View {
         let lines = self.progress.take(change);
         match &mut self.bars {
             Some(bars) => bars.draw(&self.progress, change),
-            None => lines.iter().for_each(|line| println!("{line}")),
+            None => lines.iter().for_each(output::line),
         }
     }
 
