@@ -35,9 +35,18 @@ impl Store {
         duration: Duration,
     ) -> Result<Option<Claim>, StoreError> {
         let worker = worker_seen(self, incarnation).await?;
-        let Some(record) = self.job_lease(incarnation, &worker, duration).await? else {
-            return Ok(None);
-        };
+        while let Some(record) = self.job_lease(incarnation, &worker, duration).await? {
+            match self.claim_of(incarnation, record).await {
+                // Its sweep was cancelled at this very moment: there may be another job.
+                Err(StoreError::LeaseLost { .. }) => {}
+                claim => return claim.map(Some),
+            }
+        }
+        Ok(None)
+    }
+
+    /// What the worker needs for the job that it has just leased.
+    async fn claim_of(&self, incarnation: Uuid, record: ClaimRecord) -> Result<Claim, StoreError> {
         let job = JobId(record.id);
         let lease = LeaseRef {
             job,
@@ -58,13 +67,13 @@ impl Store {
             JobSpec::Evaluate(_) => artifact = self.artifact_measured(job).await?,
         }
         let key = digest(&record.key, "job key")?;
-        Ok(Some(Claim {
+        Ok(Claim {
             lease,
             key,
             spec,
             checkpoints,
             artifact,
-        }))
+        })
     }
 
     /// Chooses, leases and notes the attempt in one statement. Owners come in the order of their
