@@ -356,7 +356,9 @@ mod tests {
         let complete = tokio::spawn(async move { reports.complete_evaluation(&[]).await });
         // It has taken the call, never answers, and dies with all its connections.
         assert_eq!(first.call().await, Call::Complete);
-        process.shutdown_background();
+        // Waited for, so that its address is free again.
+        let killed = move || process.shutdown_timeout(Duration::from_secs(10));
+        tokio::task::spawn_blocking(killed).await.unwrap();
 
         let script = Script {
             completes: [Some(Ok(()))].into(),
