@@ -22,11 +22,11 @@ MIGRATE := cargo sqlx migrate run --source migrations
 .DEFAULT_GOAL := help
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 ## Set-up and build
 
-.PHONY: setup setup-lint build demo clean
+.PHONY: setup setup-lint build demo demo-killed-worker clean
 setup: ## Fetch libtorch, PostgreSQL, weights and images into the cache
 	@$(PYTHON) scripts/setup
 
@@ -39,6 +39,10 @@ build: setup ## Build every program (dev profile)
 demo: setup ## Run a real sweep, end to end, and draw its curves
 	cargo build --locked --bin temper --bin temper-worker
 	@$(PYTHON) scripts/demo.py
+
+demo-killed-worker: setup ## The demo with a worker killed in the middle of a training
+	cargo build --locked --bin temper --bin temper-worker
+	@$(PYTHON) scripts/demo.py --kill-worker
 
 clean: ## Remove what was built here; the cache folder stays
 	cargo clean

@@ -97,6 +97,10 @@ impl Crew {
         // In a group of its own: Ctrl-C in the terminal is for `temper up` alone.
         command.process_group(0).kill_on_drop(true);
         command.envs(self.environment.iter().cloned());
+        // libgomp's threads spin while they wait, and would starve the other workers of the host.
+        if env::var_os("OMP_WAIT_POLICY").is_none() {
+            command.env("OMP_WAIT_POLICY", "passive");
+        }
         command
     }
 
