@@ -9,29 +9,7 @@ async fn a_sweep_runs_from_submission_to_curves_with_grpcurl_alone() -> anyhow::
     let mut system = System::start(Options::default()).await?;
     let coordinator = Grpcurl::new(&system.coordinator)?;
     let results = Grpcurl::new(&system.results)?;
-
-    let services = coordinator.run(&["list"]).await?;
-    for service in ["SweepService", "JobService", "WorkerService"] {
-        ensure!(
-            services.contains(&format!("temper.v1.{service}")),
-            "{services}"
-        );
-    }
-    ensure!(
-        results
-            .run(&["list"])
-            .await?
-            .contains("temper.v1.ResultsService")
-    );
-    let described = coordinator
-        .run(&["describe", "temper.v1.SweepSpec"])
-        .await?;
-    ensure!(described.contains("target_epsilons"), "{described}");
-    let health = coordinator
-        .call("grpc.health.v1.Health/Check", "{}")
-        .await?;
-    ensure!(health.contains("SERVING"), "{health}");
-
+    the_servers_describe_themselves(&coordinator, &results).await?;
     let request = to_json(&sweeps::tiny([0, 1]))?;
     let created = coordinator
         .call("temper.v1.SweepService/CreateSweep", &request)
@@ -75,6 +53,34 @@ async fn a_sweep_runs_from_submission_to_curves_with_grpcurl_alone() -> anyhow::
         "{curves}"
     );
     system.stop().await
+}
+
+async fn the_servers_describe_themselves(
+    coordinator: &Grpcurl,
+    results: &Grpcurl,
+) -> anyhow::Result<()> {
+    let services = coordinator.run(&["list"]).await?;
+    for service in ["SweepService", "JobService", "WorkerService"] {
+        ensure!(
+            services.contains(&format!("temper.v1.{service}")),
+            "{services}"
+        );
+    }
+    ensure!(
+        results
+            .run(&["list"])
+            .await?
+            .contains("temper.v1.ResultsService")
+    );
+    let described = coordinator
+        .run(&["describe", "temper.v1.SweepSpec"])
+        .await?;
+    ensure!(described.contains("target_epsilons"), "{described}");
+    let health = coordinator
+        .call("grpc.health.v1.Health/Check", "{}")
+        .await?;
+    ensure!(health.contains("SERVING"), "{health}");
+    Ok(())
 }
 
 #[tokio::test]
