@@ -7,7 +7,6 @@ use temper_core::{Digest, ErrorKind, Violations, expand::Expansion, key, spec::S
 use temper_proto::{SweepName, parse_sweep_spec, v1};
 use temper_service::status::{self, field};
 use temper_store::{NewSweep, SweepCursor};
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -103,7 +102,7 @@ impl v1::sweep_service_server::SweepService for Sweeps {
         self.sweep(id).await
     }
 
-    type WatchSweepStream = ReceiverStream<Result<v1::WatchSweepResponse, Status>>;
+    type WatchSweepStream = watch::Messages;
 
     async fn watch_sweep(
         &self,

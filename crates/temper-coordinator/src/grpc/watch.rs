@@ -1,13 +1,13 @@
 //! Following a sweep: level-triggered, a snapshot first, then what has changed.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
+use futures::{Stream, StreamExt as _, stream};
 use temper_core::ErrorKind;
 use temper_proto::v1;
 use temper_service::status;
 use temper_store::{SnapshotToken, StoreError};
-use tokio::{sync::mpsc, time};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::time;
 use tonic::Status;
 use uuid::Uuid;
 
@@ -30,11 +30,12 @@ struct Watch {
     last: Option<v1::Sweep>,
 }
 
+/// What a watch tells, in order.
+pub type Messages =
+    Pin<Box<dyn Stream<Item = Result<v1::WatchSweepResponse, Status>> + Send + 'static>>;
+
 /// A stream that ends with the sweep, with the client, or with the coordinator.
-pub async fn stream(
-    shared: Arc<Shared>,
-    sweep: Uuid,
-) -> Result<ReceiverStream<Result<v1::WatchSweepResponse, Status>>, Status> {
+pub async fn stream(shared: Arc<Shared>, sweep: Uuid) -> Result<Messages, Status> {
     let mut watch = Watch {
         shared,
         sweep,
@@ -42,40 +43,33 @@ pub async fn stream(
         last: None,
     };
     // An unknown sweep is refused before the stream starts.
-    let first = watch.poll().await.map_err(refused)?;
-    let (sender, receiver) = mpsc::channel(4);
-    tokio::spawn(async move {
-        let mut next = first;
-        loop {
-            if let Some(message) = next
-                && sender.send(Ok(message)).await.is_err()
-            {
-                return;
-            }
-            if watch.has_ended() {
-                return;
-            }
-            tokio::select! {
-                () = sender.closed() => return,
-                () = watch.shared.stop.graceful.cancelled() => {
-                    let _ = sender.send(Err(status::of(ErrorKind::Unavailable, &Stopping))).await;
-                    return;
-                }
-                () = time::sleep(INTERVAL) => {}
-            }
-            next = match watch.poll().await {
-                Ok(next) => next,
-                Err(error) => {
-                    let _ = sender.send(Err(refused(error))).await;
-                    return;
-                }
-            };
+    let snapshot = watch.poll().await.map_err(refused)?;
+    let changes = stream::try_unfold(watch, |mut watch| async move {
+        if watch.has_ended() {
+            return Ok(None);
         }
+        let change = watch.change().await?;
+        Ok(Some((change, watch)))
     });
-    Ok(ReceiverStream::new(receiver))
+    Ok(Box::pin(stream::iter(snapshot.map(Ok)).chain(changes)))
 }
 
 impl Watch {
+    /// Waits for a change.
+    async fn change(&mut self) -> Result<v1::WatchSweepResponse, Status> {
+        loop {
+            tokio::select! {
+                () = self.shared.stop.graceful.cancelled() => {
+                    return Err(status::of(ErrorKind::Unavailable, &Stopping));
+                }
+                () = time::sleep(INTERVAL) => {}
+            }
+            if let Some(change) = self.poll().await.map_err(refused)? {
+                return Ok(change);
+            }
+        }
+    }
+
     /// What has changed since the last poll; none if nothing has.
     async fn poll(&mut self) -> Result<Option<v1::WatchSweepResponse>, StoreError> {
         // Jobs first: a sweep read after them is never older than they are.
