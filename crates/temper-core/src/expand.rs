@@ -68,7 +68,7 @@ pub fn expand(spec: &SweepSpec, models: &[PinnedModel], datasets: &[PinnedDatase
                                 ramp: schedule.ramp(target),
                                 hyperparameters: *hyperparameters,
                                 training: spec.training,
-                                data: spec.data,
+                                data: spec.data.of(dataset),
                                 validation: spec.validation,
                                 seed,
                             };
@@ -152,7 +152,7 @@ fn evaluate_spec(
         attack: settings.attack,
         grid: Epsilon::grid(settings.grid_end.unwrap_or(target), settings.grid_step),
         mode: CurveMode::Monotone,
-        samples: settings.samples,
+        samples: settings.samples_of(&train.dataset),
         seed: settings.seed,
     }
 }

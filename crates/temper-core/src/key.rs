@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::{
     Digest, Epsilon,
-    catalog::{Normalisation, PinnedDataset, Source},
+    catalog::{Layout, Normalisation, PinnedDataset, Scripted, Source},
     schedule::Ramp,
     spec::{
         CurveMode, DataSettings, EvaluateSpec, Hyperparameters, JobSpec, Pgd, RESULT_VERSION,
@@ -21,6 +21,8 @@ struct TrainingDocument<'a> {
     result_version: u32,
     architecture: &'a str,
     weights: Digest,
+    prefix: &'a str,
+    scripted: Option<Scripted>,
     normalisation: Normalisation,
     dataset: Digest,
     ramp: Ramp,
@@ -51,8 +53,14 @@ struct EvaluationDocument<'a> {
 struct DatasetDocument<'a> {
     classes: u32,
     format: &'static str,
-    files: Vec<Option<Digest>>,
+    /// Of folders alone.
+    layout: Option<Layout>,
+    files: Vec<Digest>,
+    /// Files of each split, where one kind of file serves several.
+    split: Vec<usize>,
     columns: Vec<&'a str>,
+    /// Images that become the test split, where there are no official splits.
+    pooled_test: Option<u32>,
 }
 
 /// The key of a job.
@@ -71,7 +79,9 @@ pub fn training_key(spec: &TrainSpec) -> Digest {
         kind: "train",
         result_version: RESULT_VERSION,
         architecture: &spec.model.architecture,
-        weights: spec.model.sha256,
+        weights: spec.model.content(),
+        prefix: &spec.model.prefix,
+        scripted: spec.model.scripted,
         normalisation: spec.model.normalisation,
         dataset: spec.dataset.digest(),
         ramp: spec.ramp,
@@ -112,24 +122,33 @@ pub fn digest_of<T: Serialize>(value: &T) -> Digest {
 }
 
 pub(crate) fn dataset_digest(dataset: &PinnedDataset) -> Digest {
-    let (format, files, columns) = match &dataset.source {
-        Source::Idx { .. } => ("idx", None, Vec::new()),
+    let (format, layout, split, columns) = match &dataset.source {
+        Source::Idx { .. } => ("idx", None, Vec::new(), Vec::new()),
         Source::Parquet {
+            train,
+            validation,
+            test,
             image_column,
             label_column,
             ..
         } => (
             "parquet",
             None,
+            vec![train.len(), validation.len(), test.len()],
             vec![image_column.as_str(), label_column.as_str()],
         ),
-        Source::Folder { manifest, .. } => ("folder", Some(vec![*manifest]), Vec::new()),
+        Source::Folder { layout, list, .. } => {
+            let list = list.as_deref().into_iter().collect();
+            ("folder", Some(*layout), Vec::new(), list)
+        }
     };
-    let files = files.unwrap_or_else(|| dataset.source.files().map(|file| file.sha256).collect());
     digest_of(&DatasetDocument {
         classes: dataset.classes,
         format,
-        files,
+        layout,
+        files: dataset.source.contents().unwrap_or_default(),
+        split,
         columns,
+        pooled_test: dataset.counts.all.and(dataset.draw.test),
     })
 }

@@ -16,6 +16,10 @@ pub enum Purpose {
     Shuffle,
     /// Horizontal flips of training images.
     Flip,
+    /// Brightness, contrast and saturation of training images.
+    ColorJitter,
+    /// Angles by which training images are rotated.
+    Rotation,
     /// Start noise of attacks that craft training batches.
     TrainNoise,
     /// Start noise of the attack in validation.
@@ -96,6 +100,8 @@ impl Purpose {
             Self::Split => "split",
             Self::Shuffle => "shuffle",
             Self::Flip => "flip",
+            Self::ColorJitter => "color-jitter",
+            Self::Rotation => "rotation",
             Self::TrainNoise => "train-noise",
             Self::ValidationNoise => "validation-noise",
             Self::EvaluationNoise => "evaluation-noise",

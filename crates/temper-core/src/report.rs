@@ -20,4 +20,6 @@ pub struct EpochMetrics {
     pub validation_robust_accuracy: Option<f64>,
     /// Training images a second, validation not counted.
     pub images_per_second: f64,
+    /// Share of the training time that was spent waiting for images to be loaded, in `[0, 1]`.
+    pub loading_share: f64,
 }

@@ -10,7 +10,7 @@ use crate::{
 
 /// Raised whenever a change of Temper changes the numbers that a job yields, so that old results
 /// are never mixed with new ones. Part of every key; a worker says which ones it can produce.
-pub const RESULT_VERSION: u32 = 1;
+pub const RESULT_VERSION: u32 = 2;
 
 /// A sweep: the product of its axes, trained and evaluated alike.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ pub struct SweepSpec {
     /// How each cell trains.
     pub training: TrainingSettings,
     /// Which images it sees, and at which size.
-    pub data: DataSettings,
+    pub data: DataRequest,
     /// What is measured each epoch.
     pub validation: ValidationSettings,
     /// What is measured of each trained model.
@@ -63,8 +63,36 @@ pub struct TrainingSettings {
     pub micro_batch_size: u32,
     /// Number format of the computation.
     pub precision: Precision,
+    /// How training images are varied.
+    pub augmentation: Augmentation,
+    /// Stochastic depth (Huang et al. 2016): probability with which the last residual branch is
+    /// left out for a sample, falling linearly to 0 at the first; in `[0, 1)`.
+    pub drop_path: f64,
+    /// Probability with which a feature before the head is set to 0; in `[0, 1)`.
+    pub dropout: f64,
+}
+
+/// How training images are varied, each by its own random numbers; validation and test never.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Augmentation {
     /// Flip images horizontally with probability 1/2.
     pub horizontal_flip: bool,
+    /// Change of brightness, contrast and saturation.
+    pub color_jitter: ColorJitter,
+    /// Rotate by an angle uniform in plus or minus so many degrees, in `[0, 180]`.
+    pub rotation_degrees: f64,
+}
+
+/// torchvision's `ColorJitter`: each factor is uniform in `[max(0, 1 - v), 1 + v]`, 0 leaves the
+/// image alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct ColorJitter {
+    /// Of the factor that scales pixels.
+    pub brightness: f64,
+    /// Of the blend with the image's mean grey.
+    pub contrast: f64,
+    /// Of the blend with the grey image.
+    pub saturation: f64,
 }
 
 /// Number format of a computation.
@@ -86,14 +114,28 @@ pub struct Pgd {
     pub random_start: bool,
 }
 
-/// Which images, and at which size.
+/// Which images a sweep asks for, and at which size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataRequest {
+    /// Side of the square that images are resized to, in pixels.
+    pub image_size: u32,
+    /// Training images; 0: as many as the dataset's entry says, else all that are left.
+    pub train_samples: u32,
+    /// Validation images; absent: as many as the dataset's entry says, else 500.
+    pub validation_samples: Option<u32>,
+    /// Seed of all draws of subsets.
+    pub split_seed: u64,
+}
+
+/// Which images a job sees, and at which size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataSettings {
     /// Side of the square that images are resized to, in pixels.
     pub image_size: u32,
     /// Training images, drawn stratified from the official training split; 0: all that are left.
     pub train_samples: u32,
-    /// Validation images, drawn stratified from the official training split before the others.
+    /// Validation images, drawn stratified from the official validation split, or where there is
+    /// none from the training split before the others.
     pub validation_samples: u32,
     /// Seed of all draws of subsets.
     pub split_seed: u64,
@@ -118,7 +160,8 @@ pub struct EvaluationSettings {
     pub grid_end: Option<Epsilon>,
     /// The grid's step, above 0.
     pub grid_step: Epsilon,
-    /// Test images, drawn stratified from the official test split; 0: all.
+    /// Test images, drawn stratified from the official test split; 0: as many as the dataset's
+    /// entry says, else all.
     pub samples: u32,
     /// Seed of the attack's start noise.
     pub seed: u64,
@@ -179,6 +222,71 @@ pub enum JobSpec {
     Train(TrainSpec),
     /// Measures.
     Evaluate(EvaluateSpec),
+}
+
+impl DataRequest {
+    /// Validation images where neither sweep nor catalog says how many.
+    pub const DEFAULT_VALIDATION: u32 = 500;
+
+    /// What a job on `dataset` draws.
+    #[must_use]
+    pub fn of(&self, dataset: &PinnedDataset) -> DataSettings {
+        let (counts, draw) = (dataset.counts, dataset.draw);
+        let validation = draw.validation.or(counts.validation);
+        DataSettings {
+            image_size: self.image_size,
+            train_samples: said(self.train_samples).or(draw.train).unwrap_or(0),
+            validation_samples: self
+                .validation_samples
+                .or(validation)
+                .unwrap_or(Self::DEFAULT_VALIDATION),
+            split_seed: self.split_seed,
+        }
+    }
+}
+
+impl EvaluationSettings {
+    /// Test images of `dataset` that are drawn; 0: all. A pooled dataset's test split is already
+    /// of the drawn size.
+    #[must_use]
+    pub fn samples_of(&self, dataset: &PinnedDataset) -> u32 {
+        let rule = dataset.draw.test.filter(|_| dataset.counts.all.is_none());
+        said(self.samples).or(rule).unwrap_or(0)
+    }
+}
+
+/// A count, where 0 says nothing.
+fn said(count: u32) -> Option<u32> {
+    (count > 0).then_some(count)
+}
+
+impl Default for Augmentation {
+    /// The paper's, with the angle of its group's public code.
+    fn default() -> Self {
+        let strength = 0.25;
+        Self {
+            horizontal_flip: true,
+            color_jitter: ColorJitter {
+                brightness: strength,
+                contrast: strength,
+                saturation: strength,
+            },
+            rotation_degrees: 2.0,
+        }
+    }
+}
+
+impl Augmentation {
+    /// Images as they are.
+    pub const NONE: Self = Self {
+        horizontal_flip: false,
+        color_jitter: ColorJitter {
+            brightness: 0.0,
+            contrast: 0.0,
+            saturation: 0.0,
+        },
+        rotation_degrees: 0.0,
+    };
 }
 
 impl Default for Hyperparameters {

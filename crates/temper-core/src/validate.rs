@@ -1,6 +1,6 @@
 //! What a sweep must be before it becomes jobs; every mistake is named in one pass.
 
-use std::{collections::HashSet, fmt::Display, hash::Hash};
+use std::{collections::HashSet, fmt::Display, hash::Hash, ops::RangeInclusive};
 
 use crate::{
     Violations,
@@ -151,6 +151,7 @@ fn check_training(
         || format!("{} is outside 1 to 10000", training.epochs),
     );
     check_pgd(violations, "spec.training.attack", &training.attack);
+    check_regularisation(violations, training);
     for batch in hyperparameters.iter().map(|value| value.batch_size) {
         let micro = training.micro_batch_size;
         let divides = micro == 0 || batch.is_multiple_of(micro);
@@ -158,6 +159,22 @@ fn check_training(
             format!("{micro} does not divide the batch size {batch}")
         });
     }
+}
+
+fn check_regularisation(violations: &mut Violations, training: &TrainingSettings) {
+    let mut check = |name: &str, value: f64, allowed: RangeInclusive<f64>| {
+        violations.require(allowed.contains(&value), &format!("spec.training.{name}"), || {
+            format!("{value} is outside {} to {}", allowed.start(), allowed.end())
+        });
+    };
+    let jitter = training.augmentation.color_jitter;
+    check("color_jitter.brightness", jitter.brightness, 0.0..=1.0);
+    check("color_jitter.contrast", jitter.contrast, 0.0..=1.0);
+    check("color_jitter.saturation", jitter.saturation, 0.0..=1.0);
+    let degrees = training.augmentation.rotation_degrees;
+    check("rotation_degrees", degrees, 0.0..=180.0);
+    check("drop_path", training.drop_path, 0.0..=0.9);
+    check("dropout", training.dropout, 0.0..=0.9);
 }
 
 fn check_pgd(violations: &mut Violations, field: &str, attack: &Pgd) {

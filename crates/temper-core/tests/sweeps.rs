@@ -11,7 +11,7 @@ use temper_core::{
     key,
     schedule::Schedule,
     spec::{
-        DataSettings, EvaluationSettings, Hyperparameters, JobSpec, Pgd, Precision, SweepSpec,
+        Augmentation, DataRequest, EvaluationSettings, Hyperparameters, JobSpec, Pgd, Precision, SweepSpec,
         TrainingSettings, ValidationSettings,
     },
     validate,
@@ -39,12 +39,14 @@ fn sweep() -> SweepSpec {
             attack: Pgd::with_steps(3),
             micro_batch_size: 0,
             precision: Precision::Fp32,
-            horizontal_flip: true,
+            augmentation: Augmentation::default(),
+            drop_path: 0.0,
+            dropout: 0.0,
         },
-        data: DataSettings {
+        data: DataRequest {
             image_size: 64,
             train_samples: 400,
-            validation_samples: 100,
+            validation_samples: Some(100),
             split_seed: 0,
         },
         validation: ValidationSettings::default(),
@@ -140,7 +142,7 @@ fn a_wider_grid_adds_evaluations_and_no_training() {
 #[test]
 fn every_setting_that_matters_changes_the_training_key() {
     let base = keys(&expansion(&sweep()));
-    let changes: [fn(&mut SweepSpec); 14] = [
+    let changes: [fn(&mut SweepSpec); 20] = [
         |spec| spec.seeds = vec![7, 8],
         |spec| spec.models = vec!["efficientnet-lite0".into()],
         |spec| spec.training.epochs = 5,
@@ -148,12 +150,18 @@ fn every_setting_that_matters_changes_the_training_key() {
         |spec| spec.training.attack.relative_step_size = 0.5,
         |spec| spec.training.attack.random_start = false,
         |spec| spec.training.micro_batch_size = 16,
-        |spec| spec.training.horizontal_flip = false,
+        |spec| spec.training.augmentation.horizontal_flip = false,
+        |spec| spec.training.augmentation.color_jitter.brightness = 0.5,
+        |spec| spec.training.augmentation.color_jitter.contrast = 0.5,
+        |spec| spec.training.augmentation.color_jitter.saturation = 0.5,
+        |spec| spec.training.augmentation.rotation_degrees = 5.0,
+        |spec| spec.training.drop_path = 0.1,
+        |spec| spec.training.dropout = 0.1,
         |spec| spec.hyperparameters[0].learning_rate = 1e-3,
         |spec| spec.hyperparameters[0].batch_size = 32,
         |spec| spec.data.image_size = 96,
         |spec| spec.data.train_samples = 300,
-        |spec| spec.data.validation_samples = 50,
+        |spec| spec.data.validation_samples = Some(50),
         |spec| spec.data.split_seed = 1,
     ];
     for (i, change) in changes.iter().enumerate() {
@@ -182,7 +190,7 @@ fn keys_are_golden() {
     let cell = &laid_out.cells[0];
     assert_eq!(
         cell.train.to_string(),
-        "5091c8b70067a9b18f1136a671675e604e747a366668550556e6f88ab1d2c219"
+        "e3653dc067c28cae76db5c67d761806c2de2a64332302ad97daec48fd06e055d"
     );
     assert_eq!(
         cell.evaluations[0].to_string(),

@@ -11,9 +11,7 @@ use temper_core::{Digest, DigestBuilder};
 use crate::{
     DataError, ImageFault, Place,
     digests::Digests,
-    image_set::Canvas,
-    pixels,
-    split::{self, Part, Split},
+    split::{self, Part, RawImage, Sink, Split},
 };
 
 /// Largest image file that is read, in bytes.
@@ -119,22 +117,24 @@ impl Split for FolderSplit {
         &self.labels
     }
 
-    fn decode(&self, chosen: &[usize], canvas: &mut Canvas) -> Result<(), DataError> {
-        for path in chosen.iter().filter_map(|&index| self.images.get(index)) {
-            let fault = |source| DataError::Image {
-                place: Place::File(path.clone()),
-                source,
-            };
+    fn read(&self, chosen: &[usize], sink: &mut Sink<'_>) -> Result<(), DataError> {
+        for (position, &index) in chosen.iter().enumerate() {
+            let path = &self.images[index];
             let length = fs::metadata(path).map_err(DataError::io(path))?.len();
             if length > MAX_FILE {
-                return Err(fault(ImageFault::Oversized(length)));
+                return Err(DataError::Image {
+                    place: self.place(index),
+                    source: ImageFault::Oversized(length),
+                });
             }
             let encoded = fs::read(path).map_err(DataError::io(path))?;
-            pixels::decode(&encoded)
-                .and_then(|image| canvas.add(image))
-                .map_err(fault)?;
+            sink(position, RawImage::Encoded(encoded))?;
         }
         Ok(())
+    }
+
+    fn place(&self, index: usize) -> Place {
+        Place::File(self.images[index].clone())
     }
 }
 

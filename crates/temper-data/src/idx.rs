@@ -8,12 +8,10 @@ use std::{
 };
 
 use flate2::bufread::MultiGzDecoder;
-use image::RgbImage;
 
 use crate::{
     DataError, Place,
-    image_set::Canvas,
-    split::{self, Split},
+    split::{self, RawImage, Sink, Split},
 };
 
 const LABELS: u32 = 0x0801;
@@ -57,7 +55,7 @@ impl Split for IdxSplit {
     }
 
     /// Reads the file to its end, wanted or not, which checks its length and checksum.
-    fn decode(&self, chosen: &[usize], canvas: &mut Canvas) -> Result<(), DataError> {
+    fn read(&self, chosen: &[usize], sink: &mut Sink<'_>) -> Result<(), DataError> {
         let mut file = IdxFile::<3>::open(&self.images, IMAGES)?;
         let [count, height, width] = file.dimensions;
         if width == 0 || height == 0 || width.max(height) > MAX_SIDE {
@@ -65,19 +63,24 @@ impl Split for IdxSplit {
             return Err(DataError::damaged(&self.images, reason));
         }
         let mut grey = vec![0; width as usize * height as usize];
-        let mut chosen = chosen.iter().copied().peekable();
+        let mut chosen = chosen.iter().copied().enumerate().peekable();
         for index in 0..count as usize {
             file.fill(&mut grey)?;
-            if chosen.next_if_eq(&index).is_some() {
-                let rgb = grey.iter().flat_map(|&value| [value; 3]).collect();
-                let image = RgbImage::from_raw(width, height, rgb).unwrap_or_default();
-                canvas.add(image).map_err(|source| DataError::Image {
-                    place: Place::Index(self.images.clone(), index),
-                    source,
-                })?;
+            if let Some((position, _)) = chosen.next_if(|&(_, wanted)| wanted == index) {
+                let bytes = grey.clone();
+                let image = RawImage::Grey {
+                    width,
+                    height,
+                    bytes,
+                };
+                sink(position, image)?;
             }
         }
         file.finish()
+    }
+
+    fn place(&self, index: usize) -> Place {
+        Place::Index(self.images.clone(), index)
     }
 }
 

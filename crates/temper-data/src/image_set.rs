@@ -1,22 +1,20 @@
 //! Decoded images.
 
-use std::sync::Arc;
+use std::{fmt, ops::Deref, sync::Arc};
 
-use image::RgbImage;
+use crate::DataError;
 
-use crate::{DataError, ImageFault, pixels};
-
-/// Labelled square images, decoded, in the order of their indices in the official split.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Labelled square images, decoded, in the order of their indices in the official split. The
+/// pixels are shared and never change: a clone costs the labels alone.
+#[derive(Clone)]
 pub struct ImageSet {
     /// Side in pixels.
     pub size: u32,
     /// Number of classes.
     pub classes: u32,
-    /// Planar red, green, blue: `u8[n, 3, size, size]`, 0 to 255.
-    pub pixels: Vec<u8>,
     /// `i64[n]`, each in `0..classes`.
     pub labels: Vec<i64>,
+    pixels: Pixels,
 }
 
 /// The images of a training job.
@@ -28,7 +26,52 @@ pub struct TrainingSplits {
     pub validation: Arc<ImageSet>,
 }
 
+/// An array of squares, planar red, green, blue: `u8[rows, 3, size, size]`, and the row of each
+/// image in it.
+#[derive(Clone)]
+pub(crate) struct Pixels {
+    pub(crate) array: Arc<dyn Deref<Target = [u8]> + Send + Sync>,
+    pub(crate) rows: Arc<[usize]>,
+    /// Bytes that the array takes of this process's own memory.
+    pub(crate) resident: usize,
+}
+
 impl ImageSet {
+    /// A set whose pixels are `pixels`: planar red, green, blue, `u8[n, 3, size, size]`, for as
+    /// many images as there are labels.
+    ///
+    /// # Errors
+    /// [`DataError::Settings`] when the pixels are too few or too many.
+    pub fn new(
+        size: u32,
+        classes: u32,
+        pixels: Vec<u8>,
+        labels: Vec<i64>,
+    ) -> Result<Self, DataError> {
+        let (images, found) = (labels.len(), pixels.len());
+        if images.checked_mul(image_bytes(size)) != Some(found) {
+            return Err(DataError::Settings(format!(
+                "{found} bytes are not the pixels of {images} images of {size} x {size} pixels"
+            )));
+        }
+        Ok(Self::of(
+            size,
+            classes,
+            Pixels::owned(pixels, images),
+            labels,
+        ))
+    }
+
+    /// A set of rows, which must lie within the array.
+    pub(crate) fn of(size: u32, classes: u32, pixels: Pixels, labels: Vec<i64>) -> Self {
+        Self {
+            size,
+            classes,
+            labels,
+            pixels,
+        }
+    }
+
     /// Number of images.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -41,58 +84,63 @@ impl ImageSet {
         self.labels.is_empty()
     }
 
-    /// Image `i`, planar: `u8[3, size, size]`.
+    /// Image `i`, planar: `u8[3, size, size]`, 0 to 255. A view, not a copy.
     ///
     /// # Panics
     /// When there is no such image.
     #[must_use]
     pub fn image(&self, i: usize) -> &[u8] {
         let bytes = image_bytes(self.size);
-        &self.pixels[i * bytes..(i + 1) * bytes]
+        let start = self.pixels.rows[i] * bytes;
+        &self.pixels.array[start..start + bytes]
     }
 
-    /// Bytes that the set holds in memory, about.
+    /// All images, as [`Self::image`] gives them.
+    pub fn images(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        (0..self.len()).map(|i| self.image(i))
+    }
+
+    /// Bytes that the set holds in this process's own memory, about.
     pub(crate) fn bytes(&self) -> usize {
-        self.pixels.len() + size_of_val(self.labels.as_slice())
+        self.pixels.resident + size_of_val(self.labels.as_slice())
     }
 }
 
-/// Where readers put the images that they decode, one after the other.
-pub(crate) struct Canvas {
-    size: u32,
-    pixels: Vec<u8>,
-}
-
-impl Canvas {
-    /// Room for `images` squares of `size` pixels a side.
-    pub(crate) fn new(images: usize, size: u32) -> Result<Self, DataError> {
-        let mut pixels = Vec::new();
-        // A product that overflows is refused by the allocator as well.
-        let bytes = images.saturating_mul(image_bytes(size));
-        pixels
-            .try_reserve_exact(bytes)
-            .map_err(|source| DataError::TooLarge {
-                images,
-                size,
-                source,
-            })?;
-        Ok(Self { size, pixels })
-    }
-
-    /// Resizes the image to the square and adds it.
-    pub(crate) fn add(&mut self, image: RgbImage) -> Result<(), ImageFault> {
-        let square = pixels::square(image, self.size)?;
-        pixels::push_planar(&square, &mut self.pixels);
-        Ok(())
-    }
-
-    /// The pixels, `u8[n, 3, size, size]`.
-    pub(crate) fn into_pixels(self) -> Vec<u8> {
-        self.pixels
+impl Pixels {
+    /// Pixels in memory, all rows of them.
+    pub(crate) fn owned(pixels: Vec<u8>, images: usize) -> Self {
+        Self {
+            resident: pixels.len(),
+            array: Arc::new(pixels),
+            rows: (0..images).collect(),
+        }
     }
 }
 
-fn image_bytes(size: u32) -> usize {
+/// By what the sets show, wherever their pixels lie.
+impl PartialEq for ImageSet {
+    fn eq(&self, other: &Self) -> bool {
+        let about = |set: &Self| (set.size, set.classes);
+        about(self) == about(other)
+            && self.labels == other.labels
+            && self.images().eq(other.images())
+    }
+}
+
+impl Eq for ImageSet {}
+
+impl fmt::Debug for ImageSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImageSet")
+            .field("size", &self.size)
+            .field("classes", &self.classes)
+            .field("images", &self.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Bytes of one image.
+pub(crate) fn image_bytes(size: u32) -> usize {
     let size = size as usize;
     size.saturating_mul(size).saturating_mul(3)
 }

@@ -48,7 +48,7 @@ impl Sources {
             Source::Folder {
                 manifest: Some(_), ..
             } => return Ok(None),
-            Source::Folder { path, manifest } => {
+            Source::Folder { path, manifest, .. } => {
                 let folder = Folder::open(&self.folders, path, entry.classes)?;
                 *manifest = Some(folder.manifest(&self.digests)?);
             }

@@ -10,7 +10,7 @@ use fast_image_resize::{
 use image::{ImageFormat, ImageReader, Limits, RgbImage};
 use temper_core::catalog::EvalTransform;
 
-use crate::{DataError, ImageFault, Place};
+use crate::{DataError, ImageFault, Place, split::RawImage};
 
 /// Largest side that is decoded, in pixels.
 const MAX_SIDE: u32 = 16_384;
@@ -28,6 +28,7 @@ pub fn eval_image(encoded: &[u8], transform: EvalTransform) -> Result<Vec<u8>, D
     let EvalTransform {
         resize: short,
         crop,
+        ..
     } = transform;
     if crop == 0 || crop > short {
         return Err(DataError::Settings(format!(
@@ -72,6 +73,27 @@ pub(crate) fn decode(encoded: &[u8]) -> Result<RgbImage, ImageFault> {
 /// Resizes to a square, antialiased bilinear.
 pub(crate) fn square(image: RgbImage, size: u32) -> Result<RgbImage, ImageFault> {
     resize(image, size, size, FilterType::Bilinear)
+}
+
+/// Decodes the image and writes it as a planar square: `u8[3, size, size]`.
+pub(crate) fn square_into(
+    image: RawImage,
+    size: u32,
+    planar: &mut Vec<u8>,
+) -> Result<(), ImageFault> {
+    let image = match image {
+        RawImage::Encoded(bytes) => decode(&bytes)?,
+        RawImage::Grey {
+            width,
+            height,
+            bytes,
+        } => {
+            let rgb = bytes.iter().flat_map(|&value| [value; 3]).collect();
+            RgbImage::from_raw(width, height, rgb).ok_or(ImageFault::Shape { width, height })?
+        }
+    };
+    push_planar(&square(image, size)?, planar);
+    Ok(())
 }
 
 /// Appends the image as `u8[3, height, width]`.

@@ -24,9 +24,7 @@ use parquet::{
 
 use crate::{
     DataError, ImageFault, Place,
-    image_set::Canvas,
-    pixels,
-    split::{self, Split},
+    split::{self, RawImage, Sink, Split},
 };
 
 /// Encoded images that are in memory at once.
@@ -65,34 +63,32 @@ impl ShardedSplit {
         })
     }
 
-    /// Decodes the `rows` (ascending) of one shard of `total` rows.
-    fn decode_shard(
+    /// Hands out the `rows` (ascending) of one shard of `total` rows; the first of them is at
+    /// `position` among the chosen ones.
+    fn read_shard(
         &self,
         path: &Path,
         rows: &[usize],
-        total: usize,
-        canvas: &mut Canvas,
+        (position, total): (usize, usize),
+        sink: &mut Sink<'_>,
     ) -> Result<(), DataError> {
         let wanted = [self.image_column.as_str(), "bytes"];
         let selection =
             RowSelection::from_consecutive_ranges(rows.iter().map(|&row| row..row + 1), total);
-        let mut rows = rows.iter().copied();
+        let mut wanted_rows = (position..).zip(rows.iter().copied());
         for batch in Batches::open(path, &wanted, IMAGE_ROWS, Some(selection))? {
             let batch = batch?;
             let images = encoded_images(&batch, path, &self.image_column)?;
-            for (encoded, row) in images.into_iter().zip(rows.by_ref()) {
-                encoded
-                    .ok_or(ImageFault::Absent)
-                    .and_then(pixels::decode)
-                    .and_then(|image| canvas.add(image))
-                    .map_err(|source| DataError::Image {
-                        place: Place::Row(path.to_owned(), row),
-                        source,
-                    })?;
+            for (encoded, (position, row)) in images.into_iter().zip(wanted_rows.by_ref()) {
+                let encoded = encoded.ok_or_else(|| DataError::Image {
+                    place: Place::Row(path.to_owned(), row),
+                    source: ImageFault::Absent,
+                })?;
+                sink(position, RawImage::Encoded(encoded.to_owned()))?;
             }
         }
-        match rows.next() {
-            Some(row) => Err(DataError::damaged(
+        match wanted_rows.next() {
+            Some((_, row)) => Err(DataError::damaged(
                 path,
                 format!("its images end before row {row}"),
             )),
@@ -106,7 +102,7 @@ impl Split for ShardedSplit {
         &self.labels
     }
 
-    fn decode(&self, chosen: &[usize], canvas: &mut Canvas) -> Result<(), DataError> {
+    fn read(&self, chosen: &[usize], sink: &mut Sink<'_>) -> Result<(), DataError> {
         for (path, range) in &self.shards {
             let first = chosen.partition_point(|&index| index < range.start);
             let last = chosen.partition_point(|&index| index < range.end);
@@ -115,10 +111,16 @@ impl Split for ShardedSplit {
                 .map(|i| i - range.start)
                 .collect();
             if !rows.is_empty() {
-                self.decode_shard(path, &rows, range.len(), canvas)?;
+                self.read_shard(path, &rows, (first, range.len()), sink)?;
             }
         }
         Ok(())
+    }
+
+    fn place(&self, index: usize) -> Place {
+        let shard = self.shards.partition_point(|(_, range)| range.end <= index);
+        let (path, range) = &self.shards[shard];
+        Place::Row(path.clone(), index - range.start)
     }
 }
 

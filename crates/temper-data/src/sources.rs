@@ -15,9 +15,10 @@ use crate::{
     draw::Strata,
     folder::Folder,
     idx::IdxSplit,
-    image_set::Canvas,
+    image_set::image_bytes,
     memo::Memo,
     mirror::{Mirrors, Repository},
+    pixels,
     shards::ShardedSplit,
     split::{Part, Split},
 };
@@ -69,7 +70,7 @@ impl Sources {
     pub fn weights(&self, model: &PinnedModel) -> Result<PathBuf, DataError> {
         let file = File {
             path: model.file.clone(),
-            sha256: Some(model.sha256),
+            sha256: model.sha256,
         };
         self.repository("models", &model.repository).verified(&file)
     }
@@ -173,6 +174,7 @@ impl Sources {
                 train_labels,
                 test_images,
                 test_labels,
+                ..
             } => {
                 let (images, labels) = match part {
                     Part::Train => (train_images, train_labels),
@@ -192,6 +194,7 @@ impl Sources {
                 test,
                 image_column,
                 label_column,
+                ..
             } => {
                 let repository = self.repository("datasets", repository);
                 let files = match part {
@@ -207,7 +210,7 @@ impl Sources {
                     classes,
                 )?))
             }
-            Source::Folder { path, manifest } => {
+            Source::Folder { path, manifest, .. } => {
                 let manifest = manifest.ok_or_else(|| DataError::Unpinned(path.into()))?;
                 let folder = Folder::open(&self.folders, path, classes)?;
                 folder.verify(manifest, &self.digests)?;
@@ -262,13 +265,22 @@ fn decode(
     size: u32,
     classes: u32,
 ) -> Result<ImageSet, DataError> {
-    let mut canvas = Canvas::new(chosen.len(), size)?;
-    split.decode(chosen, &mut canvas)?;
+    let images = chosen.len();
+    let mut planar = Vec::new();
+    // A product that overflows is refused by the allocator as well.
+    planar
+        .try_reserve_exact(images.saturating_mul(image_bytes(size)))
+        .map_err(|source| DataError::TooLarge {
+            images,
+            size,
+            source,
+        })?;
+    split.read(chosen, &mut |position, image| {
+        pixels::square_into(image, size, &mut planar).map_err(|source| DataError::Image {
+            place: split.place(chosen[position]),
+            source,
+        })
+    })?;
     let labels = chosen.iter().map(|&index| split.labels()[index]).collect();
-    Ok(ImageSet {
-        size,
-        classes,
-        pixels: canvas.into_pixels(),
-        labels,
-    })
+    ImageSet::new(size, classes, planar, labels)
 }

@@ -2,15 +2,36 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use crate::{DataError, Place, image_set::Canvas};
+use crate::{DataError, Place};
 
-/// One official split of a dataset, opened: labels are known, images are decoded when asked for.
+/// One official split of a dataset, opened: labels are known, images are read when asked for.
+/// Readers only deliver bytes; they are decoded elsewhere, by several threads.
 pub(crate) trait Split {
     /// `i64[n]`, each in `0..classes`.
     fn labels(&self) -> &[i64];
 
-    /// Decodes the samples `chosen` (indices into the labels, ascending) onto the canvas, in order.
-    fn decode(&self, chosen: &[usize], canvas: &mut Canvas) -> Result<(), DataError>;
+    /// Hands the samples `chosen` (indices into the labels, ascending) to `sink`, in order, each
+    /// with its position in `chosen`. Stops at the first error, its own or the sink's.
+    fn read(&self, chosen: &[usize], sink: &mut Sink<'_>) -> Result<(), DataError>;
+
+    /// How errors name a sample.
+    fn place(&self, index: usize) -> Place;
+}
+
+/// Takes the position of a sample among the chosen ones, and its image.
+pub(crate) type Sink<'a> = dyn FnMut(usize, RawImage) -> Result<(), DataError> + 'a;
+
+/// An image as a reader finds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum RawImage {
+    /// The bytes of an image file.
+    Encoded(Vec<u8>),
+    /// Bare brightness, `u8[height, width]`.
+    Grey {
+        width: u32,
+        height: u32,
+        bytes: Vec<u8>,
+    },
 }
 
 /// Which official split.

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use temper_core::{
     Epsilon, Fraction, Violations,
-    catalog::{Catalog, Source},
+    catalog::{Catalog, Layout, Source},
     expand::expand,
     key,
     schedule::Schedule,
@@ -34,7 +34,7 @@ fn a_short_spec_gets_every_default() {
     assert_eq!((spec.training.epochs, spec.training.attack.steps), (50, 7));
     assert_eq!(
         (spec.data.image_size, spec.data.validation_samples),
-        (224, 500)
+        (224, None)
     );
     assert_eq!((spec.hyperparameters.len(), spec.evaluations.len()), (1, 1));
     assert_eq!(spec.evaluations[0].attack.steps, 10);
@@ -84,13 +84,17 @@ fn jobs_survive_the_wire_with_their_keys() {
         .for_each(|f| f.sha256 = Some(temper_core::Digest::of(b"bytes")));
     let folder = Source::Folder {
         path: "pets/small".into(),
+        layout: Layout::List,
+        list: Some("splits.csv".into()),
         manifest: Some(temper_core::Digest::of(b"manifest")),
     };
     catalog.datasets.get_mut("fashion-mnist").unwrap().source = folder;
-    let models = [catalog.model("mobilenetv2").unwrap()];
+    let clip = catalog.models.get_mut("clip-convnext-base").unwrap();
+    clip.revision = Some("0123456789abcdef0123456789abcdef01234567".into());
+    let models = ["mobilenetv2", "clip-convnext-base"].map(|name| catalog.model(name).unwrap());
     let datasets = ["fashion-mnist", "cifar10"].map(|name| catalog.dataset(name).unwrap());
     let jobs = expand(&spec, &models, &datasets).jobs;
-    assert_eq!(jobs.len(), 2 * 3 * 2 * 2);
+    assert_eq!(jobs.len(), 2 * 2 * 3 * 2 * 2);
     for job in jobs {
         let message = v1::JobSpec::from(&job.spec);
         let back = JobSpec::try_from(&message).unwrap();

@@ -61,6 +61,7 @@ struct EpochColumns {
     validation_accuracies: Vec<Option<f64>>,
     validation_robust_accuracies: Vec<Option<f64>>,
     images_per_second: Vec<f64>,
+    loading_shares: Vec<f64>,
 }
 
 impl EpochColumns {
@@ -87,6 +88,7 @@ impl EpochColumns {
                 .validation_robust_accuracies
                 .push(metrics.validation_robust_accuracy);
             columns.images_per_second.push(metrics.images_per_second);
+            columns.loading_shares.push(metrics.loading_share);
         }
         Ok(columns)
     }
@@ -94,15 +96,17 @@ impl EpochColumns {
     async fn upsert(&self, tx: &mut Tx, lease: &LeaseRef) -> Result<(), StoreError> {
         sqlx::query!(
             "INSERT INTO temper.epoch_metric (job_id, fence, epoch, epsilon, learning_rate,
-                train_loss, validation_accuracy, validation_robust_accuracy, images_per_second)
+                train_loss, validation_accuracy, validation_robust_accuracy, images_per_second,
+                loading_share)
             SELECT $1, $2, row.* FROM unnest($3::int[], $4::float8[], $5::float8[], $6::float8[],
-                $7::float8[], $8::float8[], $9::float8[]) AS row
+                $7::float8[], $8::float8[], $9::float8[], $10::float8[]) AS row
             ON CONFLICT (job_id, epoch) DO UPDATE SET fence = excluded.fence,
                 epsilon = excluded.epsilon, learning_rate = excluded.learning_rate,
                 train_loss = excluded.train_loss,
                 validation_accuracy = excluded.validation_accuracy,
                 validation_robust_accuracy = excluded.validation_robust_accuracy,
-                images_per_second = excluded.images_per_second, reported_at = now()",
+                images_per_second = excluded.images_per_second,
+                loading_share = excluded.loading_share, reported_at = now()",
             lease.job.0,
             lease.fence,
             &self.epochs,
@@ -112,6 +116,7 @@ impl EpochColumns {
             &self.validation_accuracies as _,
             &self.validation_robust_accuracies as _,
             &self.images_per_second,
+            &self.loading_shares,
         )
         .execute(&mut **tx)
         .await?;
@@ -124,6 +129,7 @@ fn objection(metrics: &EpochMetrics) -> Option<&'static str> {
     let shares = [
         metrics.validation_accuracy,
         metrics.validation_robust_accuracy,
+        Some(metrics.loading_share),
     ];
     let numbers = [
         metrics.epsilon,
@@ -138,7 +144,7 @@ fn objection(metrics: &EpochMetrics) -> Option<&'static str> {
         .flatten()
         .all(|share| (0.0..=1.0).contains(share))
     {
-        Some("an accuracy is outside [0, 1]")
+        Some("a share is outside [0, 1]")
     } else {
         None
     }

@@ -24,13 +24,6 @@ impl<'a> Images<'a> {
         if set.size != size {
             return bad(format!("{} pixels a side, the job wants {size}", set.size));
         }
-        let bytes = set.len() * 3 * size as usize * size as usize;
-        if set.pixels.len() != bytes {
-            return bad(format!(
-                "{} bytes of pixels, {bytes} are wanted",
-                set.pixels.len()
-            ));
-        }
         let known = 0..i64::from(classes);
         if let Some(label) = set.labels.iter().find(|label| !known.contains(label)) {
             return bad(format!("label {label} is not one of {classes} classes"));
@@ -48,7 +41,7 @@ impl<'a> Images<'a> {
         let length = 3 * self.side() * self.side();
         let mut bytes = Vec::with_capacity(samples.len() * length);
         for &sample in samples {
-            bytes.extend_from_slice(&self.set.pixels[sample * length..(sample + 1) * length]);
+            bytes.extend_from_slice(self.set.image(sample));
         }
         let labels: Vec<i64> = samples
             .iter()
@@ -114,12 +107,7 @@ mod tests {
         let pixels = (0..5 * 3 * 4 * 4)
             .map(|i| u8::try_from(i % 256).unwrap())
             .collect();
-        ImageSet {
-            size: 4,
-            classes: 3,
-            pixels,
-            labels: vec![0, 1, 2, 0, 1],
-        }
+        ImageSet::new(4, 3, pixels, vec![0, 1, 2, 0, 1]).unwrap()
     }
 
     #[test]
@@ -164,6 +152,5 @@ mod tests {
         assert!(refused(&|set| set.size = 5));
         assert!(refused(&|set| set.labels[2] = 3));
         assert!(refused(&|set| set.labels[2] = -1));
-        assert!(refused(&|set| set.pixels.truncate(3)));
     }
 }

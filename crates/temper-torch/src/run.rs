@@ -151,7 +151,7 @@ impl<'a> Run<'a> {
     ) -> Result<(f64, Vec<Tensor>), TorchError> {
         let keyed = |purpose| Keyed::new(self.spec.seed, purpose, epoch, 0);
         let (mut x, y) = self.train.batch(samples);
-        if self.spec.training.horizontal_flip {
+        if self.spec.training.augmentation.horizontal_flip {
             x = flip(&x, &keyed(Purpose::Flip), samples);
         }
         if epsilon > 0.0 {
@@ -203,6 +203,7 @@ impl<'a> Run<'a> {
             validation_accuracy: accuracy.clean,
             validation_robust_accuracy: accuracy.robust,
             images_per_second: samples / seconds.max(1e-6),
+            loading_share: 0.0,
         };
         if observer.epoch(metrics).is_err() {
             return Ok(Err(Interrupted));

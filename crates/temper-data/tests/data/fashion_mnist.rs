@@ -20,7 +20,7 @@ fn whole_training_split_has_its_known_counts_and_labels() -> anyhow::Result<()> 
     assert_eq!(splits.train.labels[..5], [9, 0, 0, 3, 0]);
     assert_eq!(counts(&splits.train), [6_000; 10]);
     assert!(splits.validation.is_empty());
-    assert_eq!(splits.train.pixels.len(), 60_000 * 3 * 28 * 28);
+    assert_eq!(splits.train.image(59_999).len(), 3 * 28 * 28);
     // At its own size the picture is untouched: grey, in three equal planes.
     let planes: Vec<_> = splits.train.image(0).chunks_exact(28 * 28).collect();
     assert!(planes[0] == planes[1] && planes[1] == planes[2]);
@@ -55,14 +55,9 @@ fn drawn_splits_are_stratified_disjoint_and_complete() -> anyhow::Result<()> {
     assert_eq!(counts(&rest.train), [5_990; 10]);
     // Fashion-MNIST holds a few pictures twice, so that the sets are compared by how many of
     // the validation pictures are found, which would be all if they overlapped.
-    let size = 3 * 28 * 28;
-    let train: std::collections::HashSet<&[u8]> = rest.train.pixels.chunks_exact(size).collect();
-    let shared = splits
-        .validation
-        .pixels
-        .chunks_exact(size)
-        .filter(|p| train.contains(p))
-        .count();
+    let train: std::collections::HashSet<&[u8]> = rest.train.images().collect();
+    let validation = splits.validation.images();
+    let shared = validation.filter(|image| train.contains(image)).count();
     assert!(shared < 5, "{shared} validation images are trained on");
     Ok(())
 }
@@ -82,11 +77,8 @@ fn images_are_resized_to_the_wanted_square() -> anyhow::Result<()> {
         "the draw does not depend on the size"
     );
     let mean = |set: &ImageSet| {
-        set.pixels
-            .iter()
-            .map(|value| u64::from(*value))
-            .sum::<u64>()
-            / set.pixels.len() as u64
+        let values = set.images().flatten();
+        values.map(|value| u64::from(*value)).sum::<u64>() / set.images().flatten().count() as u64
     };
     assert!(
         mean(&small).abs_diff(mean(&large)) <= 1,
@@ -102,7 +94,7 @@ fn another_seed_draws_other_images() -> anyhow::Result<()> {
     let mut settings = settings(28, 0, 0);
     let first = sources.test(&dataset, &settings, 40)?;
     settings.split_seed += 1;
-    assert_ne!(first.pixels, sources.test(&dataset, &settings, 40)?.pixels);
+    assert_ne!(first, sources.test(&dataset, &settings, 40)?);
     Ok(())
 }
 

@@ -162,6 +162,7 @@ impl From<&v1::EpochMetrics> for EpochMetrics {
             validation_accuracy: message.validation_accuracy,
             validation_robust_accuracy: message.validation_robust_accuracy,
             images_per_second: message.images_per_second,
+            loading_share: message.loading_share,
         }
     }
 }
@@ -176,6 +177,7 @@ impl From<&EpochMetrics> for v1::EpochMetrics {
             validation_accuracy: value.validation_accuracy,
             validation_robust_accuracy: value.validation_robust_accuracy,
             images_per_second: value.images_per_second,
+            loading_share: value.loading_share,
         }
     }
 }

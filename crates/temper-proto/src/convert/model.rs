@@ -1,8 +1,11 @@
-//! Catalog entries with their digests, as a job carries them.
+//! Catalog entries, their content known, as a job carries them.
 
 use temper_core::{
     Digest, Violations,
-    catalog::{File, Normalisation, PinnedDataset, PinnedModel, Source},
+    catalog::{
+        Commit, Counts, Draw, File, Layout, Normalisation, PinnedDataset, PinnedModel, Scripted,
+        Source,
+    },
 };
 
 use super::Parse;
@@ -12,19 +15,33 @@ impl Parse for PinnedModel {
     type Message = v1::Model;
 
     fn parse(message: &v1::Model, field: &str, violations: &mut Violations) -> Option<Self> {
-        let mean = three(&message.mean, &format!("{field}.mean"), violations);
-        let std = three(&message.std, &format!("{field}.std"), violations);
-        let sha256 = violations.take(&format!("{field}.sha256"), message.sha256.parse());
+        let name = |part: &str| format!("{field}.{part}");
+        let mean = three(&message.mean, &name("mean"), violations);
+        let std = three(&message.std, &name("std"), violations);
+        let sha256 = optional::<Digest>(&message.sha256, &name("sha256"), violations);
+        let commit = optional::<Commit>(&message.commit, &name("commit"), violations);
+        let known = !(message.sha256.is_empty() && message.commit.is_empty());
+        violations.require(known, &name("sha256"), || {
+            "must be there, or a commit".to_owned()
+        });
+        let scripted = message.scripted.map(|scripted| Scripted {
+            image_size: scripted.image_size,
+            features: scripted.features,
+        });
+        known.then_some(())?;
         Some(Self {
             name: message.name.clone(),
             architecture: message.architecture.clone(),
             repository: message.repository.clone(),
+            commit: commit?,
             file: message.file.clone(),
             sha256: sha256?,
+            prefix: message.prefix.clone(),
             normalisation: Normalisation {
                 mean: mean?,
                 std: std?,
             },
+            scripted,
         })
     }
 }
@@ -36,6 +53,23 @@ fn three(values: &[f64], field: &str, violations: &mut Violations) -> Option<[f6
     )
 }
 
+/// Text that may be empty: then there is none of it.
+fn optional<T: std::str::FromStr<Err: ToString>>(
+    text: &str,
+    field: &str,
+    violations: &mut Violations,
+) -> Option<Option<T>> {
+    if text.is_empty() {
+        return Some(None);
+    }
+    let parsed = text.parse::<T>().map_err(|error| error.to_string());
+    violations.take(field, parsed).map(Some)
+}
+
+fn text<T: ToString>(value: Option<&T>) -> String {
+    value.map(T::to_string).unwrap_or_default()
+}
+
 impl From<&PinnedModel> for v1::Model {
     fn from(model: &PinnedModel) -> Self {
         Self {
@@ -43,9 +77,15 @@ impl From<&PinnedModel> for v1::Model {
             architecture: model.architecture.clone(),
             repository: model.repository.clone(),
             file: model.file.clone(),
-            sha256: model.sha256.to_string(),
+            sha256: text(model.sha256.as_ref()),
             mean: model.normalisation.mean.into(),
             std: model.normalisation.std.into(),
+            commit: text(model.commit.as_ref()),
+            prefix: model.prefix.clone(),
+            scripted: model.scripted.map(|scripted| v1::Scripted {
+                image_size: scripted.image_size,
+                features: scripted.features,
+            }),
         }
     }
 }
@@ -61,32 +101,35 @@ impl Parse for PinnedDataset {
             }
             Some(dataset::Source::Idx(idx)) => parse_idx(idx, &format!("{field}.idx"), violations),
             Some(dataset::Source::Parquet(parquet)) => {
-                let field = format!("{field}.parquet");
-                Some(Source::Parquet {
-                    repository: parquet.repository.clone(),
-                    train: File::parse_all(&parquet.train, &format!("{field}.train"), violations),
-                    test: File::parse_all(&parquet.test, &format!("{field}.test"), violations),
-                    image_column: parquet.image_column.clone(),
-                    label_column: parquet.label_column.clone(),
-                })
+                parse_parquet(parquet, &format!("{field}.parquet"), violations)
             }
             Some(dataset::Source::Folder(folder)) => {
-                let manifest = parse_digest(&folder.manifest, field, violations)?;
-                Some(Source::Folder {
-                    path: folder.path.clone(),
-                    manifest: Some(manifest),
-                })
+                parse_folder(folder, &format!("{field}.folder"), violations)
             }
         };
+        let counts = message.counts.unwrap_or_default();
+        let draw = message.draw.unwrap_or_default();
         Some(Self {
             name: message.name.clone(),
             classes: message.classes,
+            counts: Counts {
+                train: counts.train,
+                validation: counts.validation,
+                test: counts.test,
+                all: counts.all,
+            },
+            draw: Draw {
+                train: draw.train,
+                validation: draw.validation,
+                test: draw.test,
+            },
             source: source?,
         })
     }
 }
 
 fn parse_idx(idx: &v1::IdxSource, field: &str, violations: &mut Violations) -> Option<Source> {
+    let commit = parse_commit(&idx.commit, field, violations);
     let mut file = |message: &Option<v1::DataFile>, name: &str| {
         File::parse_required(message.as_ref(), &format!("{field}.{name}"), violations)
     };
@@ -96,79 +139,155 @@ fn parse_idx(idx: &v1::IdxSource, field: &str, violations: &mut Violations) -> O
         train_labels: file(&idx.train_labels, "train_labels")?,
         test_images: file(&idx.test_images, "test_images")?,
         test_labels: file(&idx.test_labels, "test_labels")?,
+        revision: commit?,
     })
 }
 
-fn parse_digest(text: &str, field: &str, violations: &mut Violations) -> Option<Digest> {
-    violations.take(field, text.parse())
+fn parse_parquet(
+    parquet: &v1::ParquetSource,
+    field: &str,
+    violations: &mut Violations,
+) -> Option<Source> {
+    let commit = parse_commit(&parquet.commit, field, violations);
+    let mut files = |messages: &[v1::DataFile], name: &str| {
+        File::parse_all(messages, &format!("{field}.{name}"), violations)
+    };
+    Some(Source::Parquet {
+        repository: parquet.repository.clone(),
+        train: files(&parquet.train, "train"),
+        validation: files(&parquet.validation, "validation"),
+        test: files(&parquet.test, "test"),
+        image_column: parquet.image_column.clone(),
+        label_column: parquet.label_column.clone(),
+        revision: commit?,
+    })
+}
+
+fn parse_folder(
+    folder: &v1::FolderSource,
+    field: &str,
+    violations: &mut Violations,
+) -> Option<Source> {
+    let manifest = violations.take(&format!("{field}.manifest"), folder.manifest.parse());
+    let layout = if folder.layout.is_empty() {
+        Some(Layout::default())
+    } else {
+        let known = Layout::ALL.into_iter().find(|layout| layout.name() == folder.layout);
+        let unknown = || format!("`{}` is no layout that is known here", folder.layout);
+        violations.take(&format!("{field}.layout"), known.ok_or_else(unknown))
+    };
+    Some(Source::Folder {
+        path: folder.path.clone(),
+        layout: layout?,
+        list: (!folder.list.is_empty()).then(|| folder.list.clone()),
+        manifest: Some(manifest?),
+    })
+}
+
+/// The commit as a revision.
+fn parse_commit(text: &str, field: &str, violations: &mut Violations) -> Option<Option<String>> {
+    let commit = optional::<Commit>(text, &format!("{field}.commit"), violations)?;
+    Some(commit.map(String::from))
 }
 
 impl Parse for File {
     type Message = v1::DataFile;
 
     fn parse(message: &v1::DataFile, field: &str, violations: &mut Violations) -> Option<Self> {
-        let sha256 = parse_digest(&message.sha256, &format!("{field}.sha256"), violations)?;
+        let sha256 = optional(&message.sha256, &format!("{field}.sha256"), violations)?;
         Some(Self {
             path: message.path.clone(),
-            sha256: Some(sha256),
+            sha256,
         })
     }
 }
 
 impl From<&File> for v1::DataFile {
     fn from(file: &File) -> Self {
-        let sha256 = file
-            .sha256
-            .map(|digest| digest.to_string())
-            .unwrap_or_default();
         Self {
             path: file.path.clone(),
-            sha256,
+            sha256: text(file.sha256.as_ref()),
         }
     }
 }
 
 impl From<&PinnedDataset> for v1::Dataset {
     fn from(value: &PinnedDataset) -> Self {
+        let Counts {
+            train,
+            validation,
+            test,
+            all,
+        } = value.counts;
+        let draw = value.draw;
+        Self {
+            name: value.name.clone(),
+            classes: value.classes,
+            source: Some((&value.source).into()),
+            counts: Some(v1::SplitCounts {
+                train,
+                validation,
+                test,
+                all,
+            }),
+            draw: Some(v1::SplitCounts {
+                train: draw.train,
+                validation: draw.validation,
+                test: draw.test,
+                all: None,
+            }),
+        }
+    }
+}
+
+impl From<&Source> for dataset::Source {
+    fn from(source: &Source) -> Self {
         let files = |files: &[File]| files.iter().map(Into::into).collect();
-        let source = match &value.source {
+        let commit = text(source.commit().as_ref());
+        match source {
             Source::Idx {
                 repository,
                 train_images,
                 train_labels,
                 test_images,
                 test_labels,
-            } => dataset::Source::Idx(v1::IdxSource {
+                ..
+            } => Self::Idx(v1::IdxSource {
                 repository: repository.clone(),
                 train_images: Some(train_images.into()),
                 train_labels: Some(train_labels.into()),
                 test_images: Some(test_images.into()),
                 test_labels: Some(test_labels.into()),
+                commit,
             }),
             Source::Parquet {
                 repository,
                 train,
+                validation,
                 test,
                 image_column,
                 label_column,
-            } => dataset::Source::Parquet(v1::ParquetSource {
+                ..
+            } => Self::Parquet(v1::ParquetSource {
                 repository: repository.clone(),
                 train: files(train),
+                validation: files(validation),
                 test: files(test),
                 image_column: image_column.clone(),
                 label_column: label_column.clone(),
+                commit,
             }),
-            Source::Folder { path, manifest } => dataset::Source::Folder(v1::FolderSource {
+            Source::Folder {
+                path,
+                layout,
+                list,
+                manifest,
+            } => Self::Folder(v1::FolderSource {
                 path: path.clone(),
-                manifest: manifest
-                    .map(|digest| digest.to_string())
-                    .unwrap_or_default(),
+                manifest: text(manifest.as_ref()),
+                layout: layout.name().to_owned(),
+                list: list.clone().unwrap_or_default(),
             }),
-        };
-        Self {
-            name: value.name.clone(),
-            classes: value.classes,
-            source: Some(source),
         }
     }
 }

@@ -4,8 +4,8 @@ use temper_core::{
     Fraction, Violations,
     schedule::Schedule,
     spec::{
-        DataSettings, EvaluationSettings, Hyperparameters, Pgd, Precision, TrainingSettings,
-        ValidationSettings,
+        Augmentation, ColorJitter, DataRequest, DataSettings, EvaluationSettings, Hyperparameters,
+        Pgd, Precision, TrainingSettings, ValidationSettings,
     },
 };
 
@@ -151,8 +151,36 @@ impl Parse for TrainingSettings {
             attack: pgd(message.attack.as_ref(), TRAINING_STEPS),
             micro_batch_size: message.micro_batch_size,
             precision,
-            horizontal_flip: message.horizontal_flip.unwrap_or(true),
+            augmentation: augmentation(message),
+            drop_path: message.drop_path,
+            dropout: message.dropout,
         })
+    }
+}
+
+/// How training images are varied, the paper's way where the message is silent.
+fn augmentation(message: &v1::TrainingSettings) -> Augmentation {
+    let default = Augmentation::default();
+    let jitter = message.color_jitter.unwrap_or_default();
+    let or = default.color_jitter;
+    Augmentation {
+        horizontal_flip: message.horizontal_flip.unwrap_or(default.horizontal_flip),
+        color_jitter: ColorJitter {
+            brightness: jitter.brightness.unwrap_or(or.brightness),
+            contrast: jitter.contrast.unwrap_or(or.contrast),
+            saturation: jitter.saturation.unwrap_or(or.saturation),
+        },
+        rotation_degrees: message.rotation_degrees.unwrap_or(default.rotation_degrees),
+    }
+}
+
+impl From<&ColorJitter> for v1::ColorJitter {
+    fn from(value: &ColorJitter) -> Self {
+        Self {
+            brightness: Some(value.brightness),
+            contrast: Some(value.contrast),
+            saturation: Some(value.saturation),
+        }
     }
 }
 
@@ -166,18 +194,47 @@ impl From<&TrainingSettings> for v1::TrainingSettings {
             attack: Some((&value.attack).into()),
             micro_batch_size: value.micro_batch_size,
             precision: precision.into(),
-            horizontal_flip: Some(value.horizontal_flip),
+            horizontal_flip: Some(value.augmentation.horizontal_flip),
+            color_jitter: Some((&value.augmentation.color_jitter).into()),
+            rotation_degrees: Some(value.augmentation.rotation_degrees),
+            drop_path: value.drop_path,
+            dropout: value.dropout,
         }
     }
 }
 
-impl From<&v1::DataSettings> for DataSettings {
+impl From<&v1::DataSettings> for DataRequest {
     fn from(message: &v1::DataSettings) -> Self {
         Self {
             image_size: message.image_size.unwrap_or(224),
             train_samples: message.train_samples,
-            validation_samples: message.validation_samples.unwrap_or(500),
+            validation_samples: message.validation_samples,
             split_seed: message.split_seed,
+        }
+    }
+}
+
+impl From<&DataRequest> for v1::DataSettings {
+    fn from(value: &DataRequest) -> Self {
+        Self {
+            image_size: Some(value.image_size),
+            train_samples: value.train_samples,
+            validation_samples: value.validation_samples,
+            split_seed: value.split_seed,
+        }
+    }
+}
+
+/// Of a job, where every number is said.
+impl From<&v1::DataSettings> for DataSettings {
+    fn from(message: &v1::DataSettings) -> Self {
+        let request = DataRequest::from(message);
+        let validation = request.validation_samples;
+        Self {
+            image_size: request.image_size,
+            train_samples: request.train_samples,
+            validation_samples: validation.unwrap_or(DataRequest::DEFAULT_VALIDATION),
+            split_seed: request.split_seed,
         }
     }
 }

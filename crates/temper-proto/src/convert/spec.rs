@@ -3,7 +3,7 @@
 use temper_core::{
     Epsilon, Violations,
     schedule::Schedule,
-    spec::{EvaluationSettings, Hyperparameters, Pgd, Precision, SweepSpec, TrainingSettings},
+    spec::{Augmentation, EvaluationSettings, Hyperparameters, Pgd, Precision, SweepSpec, TrainingSettings},
 };
 
 use super::Parse;
@@ -51,7 +51,9 @@ const FALLBACK_TRAINING: TrainingSettings = TrainingSettings {
     },
     micro_batch_size: 0,
     precision: Precision::Fp32,
-    horizontal_flip: true,
+    augmentation: Augmentation::NONE,
+    drop_path: 0.0,
+    dropout: 0.0,
 };
 
 impl From<&SweepSpec> for v1::SweepSpec {

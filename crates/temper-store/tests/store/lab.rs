@@ -5,13 +5,13 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::{Context, Result};
 use temper_core::{
     Digest, Epsilon, ErrorKind,
-    catalog::{File, Normalisation, PinnedDataset, PinnedModel, Source},
+    catalog::{Counts, Draw, File, Normalisation, PinnedDataset, PinnedModel, Source},
     curve::Point,
     expand::{self, Expansion},
     report::EpochMetrics,
     schedule::Schedule,
     spec::{
-        DataSettings, EvaluationSettings, Hyperparameters, JobSpec, Pgd, Precision, SweepSpec,
+        Augmentation, DataRequest, EvaluationSettings, Hyperparameters, JobSpec, Pgd, Precision, SweepSpec,
         TrainingSettings, ValidationSettings,
     },
 };
@@ -176,12 +176,14 @@ pub fn spec(seeds: impl IntoIterator<Item = u64>) -> SweepSpec {
             attack: Pgd::with_steps(3),
             micro_batch_size: 64,
             precision: Precision::Fp32,
-            horizontal_flip: true,
+            augmentation: Augmentation::default(),
+            drop_path: 0.0,
+            dropout: 0.0,
         },
-        data: DataSettings {
+        data: DataRequest {
             image_size: 64,
             train_samples: 300,
-            validation_samples: 100,
+            validation_samples: Some(100),
             split_seed: 0,
         },
         validation: ValidationSettings::default(),
@@ -211,12 +213,15 @@ pub fn expansion(spec: &SweepSpec) -> Expansion {
         name: name.clone(),
         architecture: name.clone(),
         repository: format!("timm/{name}"),
+        commit: None,
         file: "model.safetensors".to_owned(),
-        sha256: Digest::of(name.as_bytes()),
+        sha256: Some(Digest::of(name.as_bytes())),
+        prefix: String::new(),
         normalisation: Normalisation {
             mean: [0.5; 3],
             std: [0.5; 3],
         },
+        scripted: None,
     };
     let file = |path: &str| File {
         path: path.to_owned(),
@@ -225,9 +230,13 @@ pub fn expansion(spec: &SweepSpec) -> Expansion {
     let dataset = |name: &String| PinnedDataset {
         name: name.clone(),
         classes: 10,
+        counts: Counts::default(),
+        draw: Draw::default(),
         source: Source::Parquet {
             repository: format!("hub/{name}"),
+            revision: None,
             train: vec![file("train.parquet")],
+            validation: Vec::new(),
             test: vec![file("test.parquet")],
             image_column: "image".to_owned(),
             label_column: "label".to_owned(),
@@ -247,6 +256,7 @@ pub fn epoch(epoch: u32) -> EpochMetrics {
         validation_accuracy: Some(0.5),
         validation_robust_accuracy: None,
         images_per_second: 123.456_789_012_345_67,
+        loading_share: 0.012_345_678_901_234_567,
     }
 }
 

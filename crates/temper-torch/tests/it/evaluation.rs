@@ -72,7 +72,8 @@ fn epsilon_zero_is_the_clean_accuracy() {
     let architecture = Architecture::of(&spec.train);
     let network = Network::load(&architecture, &source, Head::Stored, Device::CPU).unwrap();
     let side = i64::from(test.size);
-    let x = Tensor::from_slice(&test.pixels)
+    let pixels: Vec<u8> = test.images().flatten().copied().collect();
+    let x = Tensor::from_slice(&pixels)
         .reshape([-1, 3, side, side])
         .to_kind(Kind::Float);
     let right = network

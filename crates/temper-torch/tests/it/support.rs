@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
 use temper_core::{
     Digest, Epsilon, Fraction,
-    catalog::{Catalog, PinnedDataset, Source},
+    catalog::{Catalog, Counts, Draw, Layout, PinnedDataset, Source},
     report::EpochMetrics,
     schedule::Schedule,
     spec::{
-        CurveMode, DataSettings, EvaluateSpec, Hyperparameters, Pgd, Precision, TrainSpec,
+        Augmentation, CurveMode, DataSettings, EvaluateSpec, Hyperparameters, Pgd, Precision, TrainSpec,
         TrainingSettings, ValidationSettings,
     },
 };
@@ -79,12 +79,7 @@ pub fn striped(count: u32, offset: u32) -> ImageSet {
             }
         }
     }
-    ImageSet {
-        size: SIDE,
-        classes: 4,
-        pixels,
-        labels,
-    }
+    ImageSet::new(SIDE, 4, pixels, labels).unwrap()
 }
 
 pub fn epsilon(text: &str) -> Epsilon {
@@ -95,6 +90,8 @@ pub fn epsilon(text: &str) -> Epsilon {
 pub fn train_spec(schedule: Schedule) -> TrainSpec {
     let source = Source::Folder {
         path: "stripes".to_owned(),
+        layout: Layout::ClassFolders,
+        list: None,
         manifest: Some(Digest::of(b"")),
     };
     TrainSpec {
@@ -102,6 +99,8 @@ pub fn train_spec(schedule: Schedule) -> TrainSpec {
         dataset: PinnedDataset {
             name: "stripes".to_owned(),
             classes: 4,
+            counts: Counts::default(),
+            draw: Draw::default(),
             source,
         },
         ramp: schedule.ramp(epsilon("4/255")),
@@ -117,7 +116,12 @@ pub fn train_spec(schedule: Schedule) -> TrainSpec {
             attack: Pgd::with_steps(2),
             micro_batch_size: 0,
             precision: Precision::Fp32,
-            horizontal_flip: true,
+            augmentation: Augmentation {
+                horizontal_flip: true,
+                ..Augmentation::NONE
+            },
+            drop_path: 0.0,
+            dropout: 0.0,
         },
         data: DataSettings {
             image_size: SIDE,
@@ -179,6 +183,7 @@ impl Recorder {
             .iter()
             .map(|epoch| EpochMetrics {
                 images_per_second: 0.0,
+                loading_share: 0.0,
                 ..*epoch
             })
             .collect()
