@@ -3,6 +3,7 @@
 //! database, and any of them can die at any time.
 
 mod grpc;
+mod pin;
 mod reaper;
 mod submit;
 mod wake;
@@ -10,6 +11,7 @@ mod wake;
 use std::{sync::Arc, time::Duration};
 
 use temper_core::catalog::Catalog;
+use temper_hub::Hub;
 use temper_service::{
     objects::Objects,
     server::Server,
@@ -29,6 +31,8 @@ pub struct Config {
     pub object_store: String,
     /// The names that sweeps may use.
     pub catalog: Catalog,
+    /// Where names that the catalog does not pin are looked up.
+    pub hub: Hub,
     /// How long a lease lasts without a heartbeat.
     pub lease: Duration,
     /// How often workers heartbeat; well below the lease.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use temper_core::{
     Violations,
-    catalog::{Catalog, LookupError},
+    catalog::{Catalog, Input, LookupError},
     expand::{Expansion, expand},
     spec::SweepSpec,
     validate,
@@ -23,6 +23,14 @@ pub enum Refusal {
     /// Catalog entries that must be pinned first.
     #[error("{0}")]
     Unpinned(String),
+}
+
+/// A sweep laid out.
+pub struct LaidOut {
+    /// Its cells and jobs.
+    pub expansion: Expansion,
+    /// What its names stand for.
+    pub inputs: Vec<Input>,
 }
 
 /// What goes with a spec.
@@ -67,7 +75,7 @@ pub fn lay_out(
     spec: &SweepSpec,
     catalog: &Catalog,
     mut violations: Violations,
-) -> Result<Expansion, Refusal> {
+) -> Result<LaidOut, Refusal> {
     validate::sweep(spec, &mut violations);
     let mut unpinned = Vec::new();
     let models = resolve(
@@ -88,7 +96,11 @@ pub fn lay_out(
     if !unpinned.is_empty() {
         return Err(Refusal::Unpinned(unpinned.join("; ")));
     }
-    Ok(expand(spec, &models, &datasets))
+    let inputs = models.iter().map(Input::from);
+    Ok(LaidOut {
+        inputs: inputs.chain(datasets.iter().map(Input::from)).collect(),
+        expansion: expand(spec, &models, &datasets),
+    })
 }
 
 fn resolve<T>(

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use sqlx::types::Json;
-use temper_core::{Digest, expand::Expansion, spec::SweepSpec};
+use temper_core::{Digest, catalog::Input, expand::Expansion, spec::SweepSpec};
 use uuid::Uuid;
 
 use crate::{Store, StoreError, value::stored};
@@ -35,6 +35,17 @@ pub struct NewSweep<'a> {
     pub spec: &'a SweepSpec,
     /// What it comes to.
     pub expansion: &'a Expansion,
+    /// What its names stand for.
+    pub inputs: &'a [Input],
+}
+
+/// What a sweep asked for, and what its names stood for then.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SweepRequest {
+    /// The spec, every default filled in.
+    pub spec: SweepSpec,
+    /// Its models and datasets.
+    pub inputs: Vec<Input>,
 }
 
 /// What became of a new sweep.
@@ -243,15 +254,19 @@ impl Store {
     ///
     /// # Errors
     /// `NotFound` without such a sweep.
-    pub async fn sweep_spec(&self, id: Uuid) -> Result<SweepSpec, StoreError> {
-        sqlx::query_scalar!(
-            r#"SELECT spec AS "spec: Json<SweepSpec>" FROM temper.sweep WHERE id = $1"#,
+    pub async fn sweep_request(&self, id: Uuid) -> Result<SweepRequest, StoreError> {
+        let row = sqlx::query!(
+            r#"SELECT spec AS "spec: Json<SweepSpec>", inputs AS "inputs: Json<Vec<Input>>"
+            FROM temper.sweep WHERE id = $1"#,
             id,
         )
         .fetch_optional(&self.pool)
         .await?
-        .map(|spec| spec.0)
-        .ok_or_else(|| StoreError::not_found("sweep", &id))
+        .ok_or_else(|| StoreError::not_found("sweep", &id))?;
+        Ok(SweepRequest {
+            spec: row.spec.0,
+            inputs: row.inputs.0,
+        })
     }
 
     /// A page of at most `limit` sweeps, newest first.

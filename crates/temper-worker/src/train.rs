@@ -192,6 +192,7 @@ fn log(metrics: &EpochMetrics) {
         epsilon,
         train_loss,
         images_per_second,
+        loading_share,
         ..
     } = *metrics;
     tracing::info!(
@@ -201,6 +202,7 @@ fn log(metrics: &EpochMetrics) {
         validation_accuracy = metrics.validation_accuracy,
         validation_robust_accuracy = metrics.validation_robust_accuracy,
         images_per_second,
+        loading_share,
         "epoch"
     );
 }

@@ -99,5 +99,6 @@ fn epoch_row(epoch: &EpochMetrics) -> Vec<String> {
         output::share(epoch.validation_accuracy),
         output::share(epoch.validation_robust_accuracy),
         format!("{:.0}", epoch.images_per_second),
+        format!("{:.0}", epoch.loading_share * 100.0),
     ]
 }

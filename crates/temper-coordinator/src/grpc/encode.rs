@@ -1,16 +1,17 @@
 //! Rows of the store as messages.
 
 use chrono::{DateTime, Utc};
-use temper_core::spec::SweepSpec;
+use temper_core::catalog::{Input, InputKind};
 use temper_proto::{JobName, SweepName, v1};
 use temper_store::{
-    Artifact, Attempt, AttemptOutcome, Checkpoint, JobCounts, JobDetail, JobRow, SweepRow,
+    Artifact, Attempt, AttemptOutcome, Checkpoint, JobCounts, JobDetail, JobRow, SweepRequest, SweepRow,
     SweepState,
 };
 
 use super::count;
 
-pub fn sweep(row: SweepRow, spec: Option<&SweepSpec>) -> v1::Sweep {
+pub fn sweep(row: SweepRow, request: Option<&SweepRequest>) -> v1::Sweep {
+    let inputs = request.map_or(&[][..], |request| &request.inputs);
     let state = match row.state {
         SweepState::Running => v1::SweepState::Running,
         SweepState::Succeeded => v1::SweepState::Succeeded,
@@ -20,7 +21,7 @@ pub fn sweep(row: SweepRow, spec: Option<&SweepSpec>) -> v1::Sweep {
     v1::Sweep {
         name: SweepName(row.id).to_string(),
         display_name: row.display_name,
-        spec: spec.map(Into::into),
+        spec: request.map(|request| (&request.spec).into()),
         priority: row.priority,
         labels: row.labels.into_iter().collect(),
         state: state.into(),
@@ -30,6 +31,21 @@ pub fn sweep(row: SweepRow, spec: Option<&SweepSpec>) -> v1::Sweep {
         jobs_created: count(row.jobs_created),
         create_time: Some(timestamp(row.created_at)),
         cancel_time: row.cancelled_at.map(timestamp),
+        inputs: inputs.iter().map(input).collect(),
+    }
+}
+
+pub fn input(input: &Input) -> v1::SweepInput {
+    let kind = match input.kind {
+        InputKind::Model => v1::SweepInputKind::Model,
+        InputKind::Dataset => v1::SweepInputKind::Dataset,
+    };
+    v1::SweepInput {
+        kind: kind.into(),
+        name: input.name.clone(),
+        place: input.place.clone(),
+        commit: input.commit.as_ref().map(ToString::to_string).unwrap_or_default(),
+        digest: input.digest.to_string(),
     }
 }
 

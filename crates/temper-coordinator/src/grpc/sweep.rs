@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::DateTime;
-use temper_core::{Digest, ErrorKind, Violations, expand::Expansion, key, spec::SweepSpec};
+use temper_core::{Digest, ErrorKind, Violations, key, spec::SweepSpec};
 use temper_proto::{SweepName, parse_sweep_spec, v1};
 use temper_service::status::{self, field};
 use temper_store::{NewSweep, SweepCursor};
@@ -13,7 +13,8 @@ use uuid::Uuid;
 use super::{count, encode, page, refused, watch};
 use crate::{
     Shared,
-    submit::{self, Envelope, Refusal},
+    pin::{self, Failure, Pinned},
+    submit::{self, Envelope, LaidOut, Refusal},
 };
 
 /// Whose share of the workers a sweep takes, until clients have principals.
@@ -28,30 +29,32 @@ impl v1::sweep_service_server::SweepService for Sweeps {
         request: Request<v1::CreateSweepRequest>,
     ) -> Result<Response<v1::Sweep>, Status> {
         let request = request.into_inner();
-        let shared = Arc::clone(&self.0);
+        let (submission, violations) = Submission::read(request);
+        let config = &self.0.config;
+        let Pinned { catalog, failures } = pin::pin(&config.catalog, &config.hub, &submission.spec).await;
+        let catalog = catalog.into_owned();
         // Laying out a large sweep is work for a thread that may block.
-        let (submission, expansion) = tokio::task::spawn_blocking(move || {
-            let (submission, violations) = Submission::read(request);
-            let laid_out = submit::lay_out(&submission.spec, &shared.config.catalog, violations)?;
+        let (submission, laid_out) = tokio::task::spawn_blocking(move || {
+            let laid_out = submit::lay_out(&submission.spec, &catalog, violations)?;
             Ok((submission, laid_out))
         })
         .await
         .map_err(|error| status::of(ErrorKind::Internal, &error))?
         .map_err(|refusal: Refusal| match refusal {
             Refusal::Invalid(violations) => status::bad_request(&violations.below("sweep")),
-            Refusal::Unpinned(_) => status::of(ErrorKind::FailedPrecondition, &refusal),
+            Refusal::Unpinned(_) => unpinned(&refusal, &failures),
         })?;
         if submission.validate_only {
-            return Ok(Response::new(submission.preview(&expansion)));
+            return Ok(Response::new(submission.preview(&laid_out)));
         }
         let created = self
             .0
             .store
-            .sweep_create(submission.new_sweep(&expansion))
+            .sweep_create(submission.new_sweep(&laid_out))
             .await
             .map_err(refused)?;
         if !created.existed {
-            tracing::info!(sweep = %created.id, cells = expansion.cells.len(),
+            tracing::info!(sweep = %created.id, cells = laid_out.expansion.cells.len(),
                 jobs_created = created.jobs_created, "sweep submitted");
         }
         self.sweep(created.id).await
@@ -118,8 +121,23 @@ impl v1::sweep_service_server::SweepService for Sweeps {
 impl Sweeps {
     async fn sweep(&self, id: Uuid) -> Result<Response<v1::Sweep>, Status> {
         let row = self.0.store.sweep_get(id).await.map_err(refused)?;
-        let spec = self.0.store.sweep_spec(id).await.map_err(refused)?;
-        Ok(Response::new(encode::sweep(row, Some(&spec))))
+        let request = self.0.store.sweep_request(id).await.map_err(refused)?;
+        Ok(Response::new(encode::sweep(row, Some(&request))))
+    }
+}
+
+/// Why entries cannot be used: what to do, and what the hub said of each.
+fn unpinned(refusal: &Refusal, failures: &[(String, Failure)]) -> Status {
+    let reasons = failures
+        .iter()
+        .map(|(name, failure)| format!("{name}: {}", status::chain(failure)));
+    let reasons: Vec<_> = std::iter::once(refusal.to_string()).chain(reasons).collect();
+    let unavailable = |(_, failure): &(String, Failure)| failure.kind() == ErrorKind::Unavailable;
+    let message = reasons.join("\n");
+    if failures.iter().any(unavailable) {
+        Status::unavailable(message)
+    } else {
+        Status::failed_precondition(message)
     }
 }
 
@@ -166,7 +184,7 @@ impl Submission {
         key::digest_of(&(&self.display_name, self.priority, &self.labels, &self.spec))
     }
 
-    fn new_sweep<'a>(&'a self, expansion: &'a Expansion) -> NewSweep<'a> {
+    fn new_sweep<'a>(&'a self, laid_out: &'a LaidOut) -> NewSweep<'a> {
         NewSweep {
             request_id: self.request_id,
             request_digest: self.digest(),
@@ -175,12 +193,14 @@ impl Submission {
             labels: &self.labels,
             priority: self.priority,
             spec: &self.spec,
-            expansion,
+            expansion: &laid_out.expansion,
+            inputs: &laid_out.inputs,
         }
     }
 
     /// What would be created: the spec with its defaults, and how many cells and jobs it comes to.
-    fn preview(&self, expansion: &Expansion) -> v1::Sweep {
+    fn preview(&self, laid_out: &LaidOut) -> v1::Sweep {
+        let expansion = &laid_out.expansion;
         let whole = |length: usize| count(u32::try_from(length).unwrap_or(u32::MAX));
         let queued = whole(expansion.jobs.len());
         v1::Sweep {
@@ -193,6 +213,7 @@ impl Submission {
                 queued,
                 ..v1::JobCounts::default()
             }),
+            inputs: laid_out.inputs.iter().map(encode::input).collect(),
             ..v1::Sweep::default()
         }
     }

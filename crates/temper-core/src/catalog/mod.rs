@@ -4,7 +4,9 @@
 
 mod commit;
 mod dataset;
+mod input;
 mod model;
+mod pin;
 
 use std::collections::BTreeMap;
 
@@ -13,7 +15,9 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     commit::{Commit, ParseCommitError},
     dataset::{Counts, DatasetEntry, Draw, File, Layout, Original, PinnedDataset, Source},
+    input::{Input, InputKind},
     model::{EvalTransform, Filter, ModelEntry, Normalisation, PinnedModel, Scripted},
+    pin::{DEFAULT_REVISION, PinError, Snapshot},
 };
 use crate::{Digest, FieldViolation, key};
 

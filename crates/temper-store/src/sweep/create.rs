@@ -75,8 +75,8 @@ async fn sweep_insert(tx: &mut Tx, sweep: &NewSweep<'_>) -> Result<Option<Uuid>,
     .await?;
     Ok(sqlx::query_scalar!(
         "INSERT INTO temper.sweep
-            (request_id, request_digest, owner, display_name, labels, priority, spec)
-        VALUES ($1, $2, $3, $4, $5, $6, $7)
+            (request_id, request_digest, owner, display_name, labels, priority, spec, inputs)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
         ON CONFLICT (request_id) DO NOTHING
         RETURNING id",
         sweep.request_id,
@@ -86,6 +86,7 @@ async fn sweep_insert(tx: &mut Tx, sweep: &NewSweep<'_>) -> Result<Option<Uuid>,
         Json(sweep.labels) as _,
         sweep.priority,
         Json(sweep.spec) as _,
+        Json(sweep.inputs) as _,
     )
     .fetch_optional(&mut **tx)
     .await?)

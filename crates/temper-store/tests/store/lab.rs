@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::{Context, Result};
 use temper_core::{
     Digest, Epsilon, ErrorKind,
-    catalog::{Counts, Draw, File, Normalisation, PinnedDataset, PinnedModel, Source},
+    catalog::{Counts, Draw, File, Input, InputKind, Normalisation, PinnedDataset, PinnedModel, Source},
     curve::Point,
     expand::{self, Expansion},
     report::EpochMetrics,
@@ -156,6 +156,7 @@ impl<'a> Submission<'a> {
             priority: self.priority,
             spec: self.spec,
             expansion: &expansion(self.spec),
+            inputs: &inputs(),
         };
         store.sweep_create(sweep).await
     }
@@ -245,6 +246,17 @@ pub fn expansion(spec: &SweepSpec) -> Expansion {
     let models: Vec<_> = spec.models.iter().map(model).collect();
     let datasets: Vec<_> = spec.datasets.iter().map(dataset).collect();
     expand::expand(spec, &models, &datasets)
+}
+
+/// What a sweep's names stood for.
+pub fn inputs() -> Vec<Input> {
+    vec![Input {
+        kind: InputKind::Dataset,
+        name: "fashion-mnist".to_owned(),
+        place: "hub/fashion-mnist".to_owned(),
+        commit: None,
+        digest: Digest::of(b"images"),
+    }]
 }
 
 pub fn epoch(epoch: u32) -> EpochMetrics {

@@ -88,7 +88,7 @@ async fn what_is_not_there_is_told_from_what_is_not_there_yet() -> Result<()> {
         ErrorKind::NotFound,
     );
     refusal(
-        lab.store().sweep_spec(Uuid::nil()).await,
+        lab.store().sweep_request(Uuid::nil()).await,
         ErrorKind::NotFound,
     );
     refusal(

@@ -6,7 +6,7 @@ use temper_store::{JobsQuery, SweepState};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::lab::{Lab, Submission, epsilon, expansion, refusal, spec};
+use crate::lab::{Lab, Submission, epsilon, expansion, inputs, refusal, spec};
 
 #[tokio::test]
 async fn stored_sweep_reads_back_as_it_was_submitted() -> Result<()> {
@@ -20,7 +20,8 @@ async fn stored_sweep_reads_back_as_it_was_submitted() -> Result<()> {
     wanted.target_epsilons = vec![epsilon(4), epsilon(8)];
     wanted.hyperparameters[0].learning_rate = 0.1 + 0.2;
     let created = lab.submit(&wanted).await?;
-    assert_eq!(lab.store().sweep_spec(created.id).await?, wanted);
+    let request = lab.store().sweep_request(created.id).await?;
+    assert_eq!((request.spec, request.inputs), (wanted.clone(), inputs()));
     let expansion = expansion(&wanted);
     let row = lab.store().sweep_get(created.id).await?;
     assert_eq!(

@@ -5,7 +5,7 @@ use std::fs;
 use tch::{Kind, Tensor};
 use temper_core::{
     ErrorKind,
-    catalog::{Catalog, EvalTransform},
+    catalog::{Catalog, EvalTransform, Filter},
     schedule::Schedule,
 };
 use temper_torch::{
@@ -72,6 +72,7 @@ fn lite0_knows_18_of_20_photos() {
     let transform = EvalTransform {
         resize: 256,
         crop: 224,
+        filter: Filter::Bicubic,
     };
     let _no_grad = tch::no_grad_guard();
     let (mut right, mut photos) = (0, 0);
