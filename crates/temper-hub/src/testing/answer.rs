@@ -98,7 +98,7 @@ fn api(state: &mut State, kind: &str, repo: &str, revision: &str) -> Reply {
     let Some(found) = state.repos.get(&(kind, repo.to_owned())) else {
         return refuse(404, "RepoNotFound");
     };
-    if ![&found.revision, &found.commit].contains(&&revision.to_owned()) {
+    if !found.is(revision) {
         return refuse(404, "RevisionNotFound");
     }
     let sibling = |file: &FakeFile| {
@@ -134,7 +134,7 @@ fn find(state: &State, path: &str, parts: &[&str]) -> Result<Asked, &'static str
         .repos
         .get(&(kind, repo.clone()))
         .ok_or("RepoNotFound")?;
-    if *revision != found.commit {
+    if !found.is(revision) {
         return Err("RevisionNotFound");
     }
     let name = file.join("/");
@@ -203,16 +203,16 @@ fn send(asked: &Asked, range: Option<&str>, fault: Option<Fault>) -> Reply {
     }
     let mut bytes = whole.slice(start..);
     let mut length = bytes.len();
-    match fault {
-        Some(Fault::Status(status, headers)) => return status_reply(status, &headers),
-        Some(Fault::CutAfter(end) | Fault::StallAfter(end)) => bytes.truncate(end),
+    match &fault {
+        Some(Fault::Status(status, headers)) => return status_reply(*status, headers),
+        Some(Fault::CutAfter(end) | Fault::StallAfter(end)) => bytes.truncate(*end),
         Some(Fault::EndAfter(end)) => {
-            bytes.truncate(end);
+            bytes.truncate(*end);
             length = bytes.len();
         }
         Some(Fault::WrongBytes) => bytes = bytes.iter().map(|byte| !byte).collect(),
         Some(Fault::Excess(more)) => {
-            bytes = [&bytes[..], &vec![0; more]].concat().into();
+            bytes = [&bytes[..], &vec![0; *more]].concat().into();
             length = bytes.len();
         }
         Some(Fault::Headers(_) | Fault::NoRanges) | None => {}
@@ -236,7 +236,13 @@ fn send(asked: &Asked, range: Option<&str>, fault: Option<Fault>) -> Reply {
     if from.is_some() {
         headers.push(("content-range", &content_range));
     }
-    reply(if from.is_some() { 206 } else { 200 }, &headers, body)
+    let mut response = reply(if from.is_some() { 206 } else { 200 }, &headers, body);
+    if let Some(Fault::Headers(headers)) = fault {
+        for (name, value) in headers {
+            put(response.headers_mut(), name, &value);
+        }
+    }
+    response
 }
 
 /// A body that breaks off, or falls silent, after `bytes`.
@@ -251,6 +257,12 @@ fn broken_body(bytes: Bytes, stalls: bool) -> Body {
         }
     });
     Body::from_stream(pieces)
+}
+
+impl FakeRepo {
+    fn is(&self, revision: &str) -> bool {
+        self.revision == revision || self.commit == revision
+    }
 }
 
 /// The fault that is due at this place.

@@ -189,3 +189,39 @@ fn answers_that_no_hub_gives_are_refused() {
         assert!(!lab.folder.path().join("evil").exists());
     }
 }
+
+#[test]
+fn another_part_than_asked_for_is_refused() {
+    let lab = Lab::new();
+    put(&lab.partial(), &lab.content[..2500]);
+    let part = ("content-range", "bytes 2000-9999/10000".to_owned());
+    lab.hub.misbehave(On::Bytes, 1, Fault::Headers(vec![part]));
+    let error = lab.fetch().unwrap_err();
+    assert!(matches!(error, HubError::Protocol { .. }), "{error:?}");
+    lab.assert_absent();
+    assert_eq!(fs::read(lab.partial()).unwrap(), lab.content[..2500]);
+}
+
+#[test]
+fn a_length_that_is_only_told_with_the_bytes_is_held_to() {
+    let file = FakeFile::git(crate::FILE, bytes(10_000));
+    let blob = |lab: &Lab, end: &str| lab.repo().join("blobs").join(file.etag() + end);
+    let lab = Lab::with(file.clone());
+    let untold = vec![("content-length", "0".to_owned())];
+    lab.hub.misbehave(On::Head, 99, Fault::Headers(untold));
+    lab.hub.misbehave(On::Bytes, 1, Fault::CutAfter(4000));
+    lab.assert_whole(&lab.fetch().unwrap());
+
+    // A part that is whole already cannot be known for it: the server has nothing to add.
+    fs::remove_file(lab.pointer()).unwrap();
+    fs::rename(blob(&lab, ""), blob(&lab, ".incomplete")).unwrap();
+    lab.assert_whole(&lab.fetch().unwrap());
+    let ranges = lab
+        .hub
+        .seen()
+        .into_iter()
+        .filter(|seen| seen.method == "GET");
+    let ranges: Vec<_> = ranges.map(|seen| seen.range).collect();
+    assert_eq!(ranges, [None, Some(range(4000)), Some(range(10_000)), None]);
+    assert!(!blob(&lab, ".incomplete").exists());
+}

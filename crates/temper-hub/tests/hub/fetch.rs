@@ -203,7 +203,8 @@ async fn a_dropped_download_stops_and_the_next_goes_on() {
     }
     lab.assert_absent();
     // The lock is free, and the hub's second fault is survived.
-    let path = hub.fetch(&lab.wanted(), &progress).await.unwrap();
+    let wanted = lab.wanted();
+    let path = sendable(hub.fetch(&wanted, &progress)).await.unwrap();
     lab.assert_whole(&path);
 }
 
@@ -225,4 +226,9 @@ fn the_blocking_hub_works_under_a_runtime_and_from_several_threads() {
     });
     assert_eq!(commit, lab.commit);
     assert_eq!(lab.hub.downloads(), 1);
+}
+
+/// What servers spawn must be `Send`; that it is so is checked when this is built.
+fn sendable<T: Send>(future: T) -> T {
+    future
 }

@@ -26,6 +26,8 @@ fn child(lab: &Lab, dies_at: u64) -> Child {
         .env("HF_ENDPOINT", lab.hub.endpoint().to_string())
         .env("HF_HUB_CACHE", lab.folder.path())
         .env("HF_TOKEN", "anyone")
+        // Nobody is there: the loopback interface is reached directly all the same.
+        .env("HTTP_PROXY", "http://127.0.0.1:9")
         .env("TEST_COMMIT", &lab.commit)
         .env("TEST_DIES_AT", dies_at.to_string())
         .env_remove("HF_HUB_OFFLINE")
