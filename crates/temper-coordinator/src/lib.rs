@@ -11,7 +11,7 @@ mod wake;
 use std::{sync::Arc, time::Duration};
 
 use temper_core::catalog::Catalog;
-use temper_hub::Hub;
+use temper_hub::{Hub, HubConfig, HubError, RetryPolicy};
 use temper_service::{
     objects::Objects,
     server::Server,
@@ -47,6 +47,23 @@ struct Shared {
     stop: Stop,
     /// Changes when a job may have become ready.
     ready: watch::Receiver<()>,
+}
+
+/// The hub by what the environment says (see [`temper_hub`]), with the patience of somebody who waits
+/// for an answer.
+///
+/// # Errors
+/// When a variable has no sense, or no client can be made.
+pub fn hub() -> Result<Hub, HubError> {
+    Ok(Hub::new(HubConfig {
+        retry: RetryPolicy {
+            retries: 1,
+            longest_asked: Duration::from_secs(2),
+            ..RetryPolicy::default()
+        },
+        timeout: Duration::from_secs(10),
+        ..HubConfig::from_environment()?
+    }))
 }
 
 /// Migrates the database, then serves until `stop`.

@@ -6,7 +6,6 @@ use anyhow::Context as _;
 use clap::Parser;
 use temper_coordinator::{Config, run};
 use temper_core::catalog::Catalog;
-use temper_hub::{Hub, HubConfig};
 use temper_service::{
     server::{Bind, Server},
     stop::Stop,
@@ -59,7 +58,7 @@ async fn main() -> anyhow::Result<()> {
         connections: args.database_connections,
         object_store: args.object_store,
         catalog,
-        hub: Hub::new(HubConfig::from_environment()?)?,
+        hub: temper_coordinator::hub()?,
         lease,
         heartbeat: lease / 3,
     };

@@ -36,6 +36,7 @@ impl House {
             connections: 4,
             object_store: format!("file://{}", objects.path().display()),
             catalog: Catalog::built_in()?,
+            hub: temper_coordinator::hub()?,
             lease: LEASE,
             heartbeat: LEASE / 3,
         };

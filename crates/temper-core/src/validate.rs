@@ -163,9 +163,17 @@ fn check_training(
 
 fn check_regularisation(violations: &mut Violations, training: &TrainingSettings) {
     let mut check = |name: &str, value: f64, allowed: RangeInclusive<f64>| {
-        violations.require(allowed.contains(&value), &format!("spec.training.{name}"), || {
-            format!("{value} is outside {} to {}", allowed.start(), allowed.end())
-        });
+        violations.require(
+            allowed.contains(&value),
+            &format!("spec.training.{name}"),
+            || {
+                format!(
+                    "{value} is outside {} to {}",
+                    allowed.start(),
+                    allowed.end()
+                )
+            },
+        );
     };
     let jitter = training.augmentation.color_jitter;
     check("color_jitter.brightness", jitter.brightness, 0.0..=1.0);

@@ -11,8 +11,8 @@ use temper_core::{
     key,
     schedule::Schedule,
     spec::{
-        Augmentation, DataRequest, EvaluationSettings, Hyperparameters, JobSpec, Pgd, Precision, SweepSpec,
-        TrainingSettings, ValidationSettings,
+        Augmentation, DataRequest, EvaluationSettings, Hyperparameters, JobSpec, Pgd, Precision,
+        SweepSpec, TrainingSettings, ValidationSettings,
     },
     validate,
 };

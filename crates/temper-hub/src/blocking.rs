@@ -9,11 +9,12 @@ use crate::{Hub, HubConfig, HubError, OnProgress, RepoKind, RepoSnapshot, Wanted
 /// A [`Hub`] with a small runtime of its own. Threads can share it.
 ///
 /// Its calls block, so they panic in an async task; from `spawn_blocking` and plain threads they
-/// are fine. The same holds for dropping it.
+/// are fine. It may be dropped anywhere.
 #[derive(Debug)]
 pub struct BlockingHub {
     hub: Hub,
-    runtime: Runtime,
+    /// Taken when dropped, and then alone.
+    runtime: Option<Runtime>,
 }
 
 impl BlockingHub {
@@ -28,7 +29,7 @@ impl BlockingHub {
             .map_err(HubError::io(&config.cache))?;
         Ok(Self {
             hub: Hub::new(config),
-            runtime,
+            runtime: Some(runtime),
         })
     }
 
@@ -48,8 +49,7 @@ impl BlockingHub {
         repo: &str,
         revision: &str,
     ) -> Result<RepoSnapshot, HubError> {
-        self.runtime
-            .block_on(self.hub.resolve(kind, repo, revision))
+        self.wait(self.hub.resolve(kind, repo, revision))
     }
 
     /// See [`Hub::fetch`].
@@ -61,6 +61,22 @@ impl BlockingHub {
         wanted: &Wanted<'_>,
         progress: OnProgress<'_>,
     ) -> Result<PathBuf, HubError> {
-        self.runtime.block_on(self.hub.fetch(wanted, progress))
+        self.wait(self.hub.fetch(wanted, progress))
+    }
+
+    fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        #[expect(clippy::expect_used, reason = "only dropping takes the runtime")]
+        let runtime = self.runtime.as_ref().expect("the runtime is there");
+        runtime.block_on(work)
+    }
+}
+
+impl Drop for BlockingHub {
+    /// A runtime that is dropped waits for its tasks, which an async task must not; these have
+    /// nothing to finish.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }

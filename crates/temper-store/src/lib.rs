@@ -36,5 +36,7 @@ pub use job::{JobChanges, JobDetail, JobId, JobPage, JobRow, JobsQuery, Snapshot
 pub use lease::{Claim, LeaseRef, LeaseStatus};
 pub use ready::JobReady;
 pub use store::Store;
-pub use sweep::{JobCounts, NewSweep, SweepCreated, SweepCursor, SweepPage, SweepRequest, SweepRow, SweepState};
+pub use sweep::{
+    JobCounts, NewSweep, SweepCreated, SweepCursor, SweepPage, SweepRequest, SweepRow, SweepState,
+};
 pub use worker::NewWorker;

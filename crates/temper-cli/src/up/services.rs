@@ -50,6 +50,7 @@ pub fn config(
         connections: CONNECTIONS,
         object_store: format!("file://{objects}"),
         catalog,
+        hub: temper_coordinator::hub()?,
         lease,
         heartbeat: lease / 3,
     })

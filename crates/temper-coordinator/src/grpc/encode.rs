@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use temper_core::catalog::{Input, InputKind};
 use temper_proto::{JobName, SweepName, v1};
 use temper_store::{
-    Artifact, Attempt, AttemptOutcome, Checkpoint, JobCounts, JobDetail, JobRow, SweepRequest, SweepRow,
-    SweepState,
+    Artifact, Attempt, AttemptOutcome, Checkpoint, JobCounts, JobDetail, JobRow, SweepRequest,
+    SweepRow, SweepState,
 };
 
 use super::count;
@@ -44,7 +44,11 @@ pub fn input(input: &Input) -> v1::SweepInput {
         kind: kind.into(),
         name: input.name.clone(),
         place: input.place.clone(),
-        commit: input.commit.as_ref().map(ToString::to_string).unwrap_or_default(),
+        commit: input
+            .commit
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
         digest: input.digest.to_string(),
     }
 }

@@ -31,7 +31,8 @@ impl v1::sweep_service_server::SweepService for Sweeps {
         let request = request.into_inner();
         let (submission, violations) = Submission::read(request);
         let config = &self.0.config;
-        let Pinned { catalog, failures } = pin::pin(&config.catalog, &config.hub, &submission.spec).await;
+        let Pinned { catalog, failures } =
+            pin::pin(&config.catalog, &config.hub, &submission.spec).await;
         let catalog = catalog.into_owned();
         // Laying out a large sweep is work for a thread that may block.
         let (submission, laid_out) = tokio::task::spawn_blocking(move || {
@@ -131,7 +132,9 @@ fn unpinned(refusal: &Refusal, failures: &[(String, Failure)]) -> Status {
     let reasons = failures
         .iter()
         .map(|(name, failure)| format!("{name}: {}", status::chain(failure)));
-    let reasons: Vec<_> = std::iter::once(refusal.to_string()).chain(reasons).collect();
+    let reasons: Vec<_> = std::iter::once(refusal.to_string())
+        .chain(reasons)
+        .collect();
     let unavailable = |(_, failure): &(String, Failure)| failure.kind() == ErrorKind::Unavailable;
     let message = reasons.join("\n");
     if failures.iter().any(unavailable) {

@@ -64,7 +64,13 @@ mod tests {
     fn only_forty_lower_case_digits_are_a_commit() {
         let commit = "0123456789abcdef0123456789abcdef01234567";
         assert_eq!(commit.parse::<Commit>().unwrap().to_string(), commit);
-        for text in ["", "main", "0123456", &commit.to_uppercase(), &format!("{commit}0")] {
+        for text in [
+            "",
+            "main",
+            "0123456",
+            &commit.to_uppercase(),
+            &format!("{commit}0"),
+        ] {
             assert!(text.parse::<Commit>().is_err(), "{text}");
         }
     }

@@ -383,7 +383,10 @@ impl PinnedDataset {
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the form that serde calls"
+)]
 fn is_false(value: &bool) -> bool {
     !value
 }

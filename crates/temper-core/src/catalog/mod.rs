@@ -97,7 +97,10 @@ impl Catalog {
         };
         for (field, path) in catalog.paths() {
             if !is_relative_and_plain(path) {
-                return refuse(field, format!("`{path}` must be a relative path without `..`"));
+                return refuse(
+                    field,
+                    format!("`{path}` must be a relative path without `..`"),
+                );
             }
         }
         for (name, entry) in &catalog.datasets {
@@ -197,7 +200,11 @@ fn contradiction(entry: &DatasetEntry) -> Option<String> {
     if all.is_some() && entry.draw.test.is_none() {
         return Some("`counts.all` needs `draw.test`: how many become the test split".to_owned());
     }
-    if let Some(file) = entry.source.files().find(|file| file.path.matches('*').count() > 1) {
+    if let Some(file) = entry
+        .source
+        .files()
+        .find(|file| file.path.matches('*').count() > 1)
+    {
         return Some(format!("`{}` has more than one `*`", file.path));
     }
     if let Source::Folder { layout, list, .. } = &entry.source
@@ -326,10 +333,14 @@ mod tests {
         let pinned = entry.pinned("cifar10").unwrap();
         for file in entry.source.files_mut() {
             file.path = file.path.replace("00000-of-00001", "*");
-            assert!(file.fits("plain_text/train-1.parquet") || file.fits("plain_text/test-1.parquet"));
+            assert!(
+                file.fits("plain_text/train-1.parquet") || file.fits("plain_text/test-1.parquet")
+            );
         }
         assert_eq!(entry.pinned("cifar10"), None);
-        entry.source.set_commit(&COMMIT.replace('0', "f").parse().unwrap());
+        entry
+            .source
+            .set_commit(&COMMIT.replace('0', "f").parse().unwrap());
         for file in entry.source.files_mut() {
             file.path = file.path.replace('*', "00000-of-00001");
         }

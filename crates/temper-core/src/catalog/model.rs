@@ -143,6 +143,11 @@ impl PinnedModel {
     /// Identity of the file's bytes: their digest where it is known, else one of commit and path.
     #[must_use]
     pub fn content(&self) -> Digest {
-        content(&self.repository, self.commit.as_ref(), &self.file, self.sha256)
+        content(
+            &self.repository,
+            self.commit.as_ref(),
+            &self.file,
+            self.sha256,
+        )
     }
 }

@@ -130,14 +130,22 @@ impl Catalog {
         models: &'a [String],
         datasets: &'a [String],
     ) -> (Vec<&'a str>, Vec<&'a str>) {
-        let model = |name: &&String| self.models.get(*name).is_some_and(|e| e.pinned("").is_none());
+        let model = |name: &&String| {
+            self.models
+                .get(*name)
+                .is_some_and(|e| e.pinned("").is_none())
+        };
         let dataset = |name: &&String| {
             let entry = self.datasets.get(*name);
             entry.is_some_and(|entry| entry.pinned("").is_none())
         };
         (
             models.iter().filter(model).map(String::as_str).collect(),
-            datasets.iter().filter(dataset).map(String::as_str).collect(),
+            datasets
+                .iter()
+                .filter(dataset)
+                .map(String::as_str)
+                .collect(),
         )
     }
 }
@@ -159,7 +167,8 @@ mod tests {
     const COMMIT: &str = "89abcdef0123456789abcdef0123456789abcdef";
 
     fn snapshot(commit: bool, files: &[(&str, Option<&[u8]>)]) -> Snapshot {
-        let file = |(path, bytes): &(&str, Option<&[u8]>)| ((*path).to_owned(), bytes.map(Digest::of));
+        let file =
+            |(path, bytes): &(&str, Option<&[u8]>)| ((*path).to_owned(), bytes.map(Digest::of));
         Snapshot {
             commit: commit.then(|| COMMIT.parse().unwrap()),
             files: files.iter().map(file).collect(),
@@ -179,7 +188,11 @@ mod tests {
             ],
         );
         let pinned = entry.pinned_to(&found).unwrap();
-        let paths: Vec<_> = pinned.source.files().map(|file| file.path.as_str()).collect();
+        let paths: Vec<_> = pinned
+            .source
+            .files()
+            .map(|file| file.path.as_str())
+            .collect();
         assert_eq!(
             paths,
             [
@@ -207,13 +220,23 @@ mod tests {
         let error = model.pinned_to(&unknown).unwrap_err();
         assert!(matches!(error, PinError::Unknown { .. }), "{error}");
         let known = snapshot(false, &[("model.safetensors", Some(b"weights"))]);
-        assert!(model.pinned_to(&known).unwrap().pinned("resnet50").is_some());
+        assert!(
+            model
+                .pinned_to(&known)
+                .unwrap()
+                .pinned("resnet50")
+                .is_some()
+        );
     }
 
     #[test]
     fn only_entries_without_content_are_unpinned() {
         let catalog = Catalog::built_in().unwrap();
-        let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let names = |list: &[&str]| {
+            list.iter()
+                .map(|name| (*name).to_owned())
+                .collect::<Vec<_>>()
+        };
         let models = names(&["mobilenetv2", "swin-base", "no-such"]);
         let datasets = names(&["fashion-mnist", "cub200"]);
         assert_eq!(

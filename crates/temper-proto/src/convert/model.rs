@@ -172,7 +172,9 @@ fn parse_folder(
     let layout = if folder.layout.is_empty() {
         Some(Layout::default())
     } else {
-        let known = Layout::ALL.into_iter().find(|layout| layout.name() == folder.layout);
+        let known = Layout::ALL
+            .into_iter()
+            .find(|layout| layout.name() == folder.layout);
         let unknown = || format!("`{}` is no layout that is known here", folder.layout);
         violations.take(&format!("{field}.layout"), known.ok_or_else(unknown))
     };

@@ -3,7 +3,10 @@
 use temper_core::{
     Epsilon, Violations,
     schedule::Schedule,
-    spec::{Augmentation, EvaluationSettings, Hyperparameters, Pgd, Precision, SweepSpec, TrainingSettings},
+    spec::{
+        Augmentation, EvaluationSettings, Hyperparameters, Pgd, Precision, SweepSpec,
+        TrainingSettings,
+    },
 };
 
 use super::Parse;

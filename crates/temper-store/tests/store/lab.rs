@@ -5,14 +5,16 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::{Context, Result};
 use temper_core::{
     Digest, Epsilon, ErrorKind,
-    catalog::{Counts, Draw, File, Input, InputKind, Normalisation, PinnedDataset, PinnedModel, Source},
+    catalog::{
+        Counts, Draw, File, Input, InputKind, Normalisation, PinnedDataset, PinnedModel, Source,
+    },
     curve::Point,
     expand::{self, Expansion},
     report::EpochMetrics,
     schedule::Schedule,
     spec::{
-        Augmentation, DataRequest, EvaluationSettings, Hyperparameters, JobSpec, Pgd, Precision, SweepSpec,
-        TrainingSettings, ValidationSettings,
+        Augmentation, DataRequest, EvaluationSettings, Hyperparameters, JobSpec, Pgd, Precision,
+        SweepSpec, TrainingSettings, ValidationSettings,
     },
 };
 use temper_store::{

@@ -9,8 +9,8 @@ use temper_core::{
     report::EpochMetrics,
     schedule::Schedule,
     spec::{
-        Augmentation, CurveMode, DataSettings, EvaluateSpec, Hyperparameters, Pgd, Precision, TrainSpec,
-        TrainingSettings, ValidationSettings,
+        Augmentation, CurveMode, DataSettings, EvaluateSpec, Hyperparameters, Pgd, Precision,
+        TrainSpec, TrainingSettings, ValidationSettings,
     },
 };
 use temper_data::ImageSet;
