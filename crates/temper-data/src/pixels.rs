@@ -291,6 +291,7 @@ mod tests {
             EvalTransform {
                 resize: 20,
                 crop: 16,
+                filter: temper_core::catalog::Filter::Bicubic,
             },
         )?;
         assert_eq!(planar.len(), 3 * 16 * 16);
@@ -316,6 +317,7 @@ mod tests {
             EvalTransform {
                 resize: 10,
                 crop: 11,
+                filter: temper_core::catalog::Filter::Bicubic,
             },
         )
         .err();

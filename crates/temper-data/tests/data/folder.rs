@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use image::ImageFormat;
 use temper_core::{
     Digest,
-    catalog::{PinnedDataset, Source},
+    catalog::{Counts, Draw, Layout, PinnedDataset, Source},
 };
 use temper_data::{DataError, Sources};
 use tempfile::TempDir;
@@ -47,6 +47,8 @@ fn dataset(root: &Path) -> anyhow::Result<PinnedDataset> {
         2,
         Source::Folder {
             path: "pets".to_owned(),
+            layout: Layout::ClassFolders,
+            list: None,
             manifest: None,
         },
     )
@@ -254,11 +256,15 @@ fn path_that_leaves_the_roots_is_refused() -> anyhow::Result<()> {
     let inner = root.path().join("pets");
     let source = Source::Folder {
         path: "../pets".to_owned(),
+        layout: Layout::ClassFolders,
+        list: None,
         manifest: Some(Digest::of(b"")),
     };
     let dataset = PinnedDataset {
         name: "made".to_owned(),
         classes: 2,
+        counts: Counts::default(),
+        draw: Draw::default(),
         source,
     };
     let result = Sources::new(vec![], vec![inner]).training(&dataset, &settings(20, 0, 0));

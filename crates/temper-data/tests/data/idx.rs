@@ -47,6 +47,7 @@ impl Made {
         write(&folder.join("labels.gz"), labels)?;
         let source = Source::Idx {
             repository: "o/made".to_owned(),
+            revision: None,
             train_images: unpinned("images.gz"),
             train_labels: unpinned("labels.gz"),
             test_images: unpinned("images.gz"),

@@ -75,10 +75,12 @@ fn dataset(folder: &TempDir, classes: u32) -> anyhow::Result<(Sources, PinnedDat
     let sources = Sources::new(vec![folder.path().to_owned()], vec![]);
     let source = Source::Parquet {
         repository: "owner/made".to_owned(),
+        revision: None,
         train: vec![
             unpinned("data/train-0.parquet"),
             unpinned("data/train-1.parquet"),
         ],
+        validation: vec![],
         test: vec![unpinned("data/test-0.parquet")],
         image_column: "image".to_owned(),
         label_column: "label".to_owned(),

@@ -2,7 +2,9 @@
 
 use temper_core::{
     Digest,
-    catalog::{Catalog, DatasetEntry, File, ModelEntry, Normalisation, Source},
+    catalog::{
+        Catalog, Counts, DatasetEntry, Draw, File, Layout, ModelEntry, Normalisation, Source,
+    },
 };
 use temper_data::{DataError, Sources};
 
@@ -12,21 +14,28 @@ fn model(sha256: Option<Digest>) -> ModelEntry {
     ModelEntry {
         architecture: "none".to_owned(),
         repository: "owner/made".to_owned(),
+        revision: None,
         file: "model.safetensors".to_owned(),
         sha256,
+        prefix: String::new(),
         normalisation: Normalisation {
             mean: [0.5; 3],
             std: [0.5; 3],
         },
         eval_transform: None,
         licence: "none".to_owned(),
+        parameters: None,
+        flops: None,
+        scripted: None,
     }
 }
 
 fn shards(train: Vec<File>, test: Vec<File>) -> DatasetEntry {
     let source = Source::Parquet {
         repository: "owner/made".to_owned(),
+        revision: None,
         train,
+        validation: vec![],
         test,
         image_column: "image".to_owned(),
         label_column: "label".to_owned(),
@@ -34,6 +43,11 @@ fn shards(train: Vec<File>, test: Vec<File>) -> DatasetEntry {
     DatasetEntry {
         classes: 2,
         licence: "none".to_owned(),
+        research_only: false,
+        note: None,
+        counts: Counts::default(),
+        draw: Draw::default(),
+        original: None,
         source,
     }
 }
@@ -89,6 +103,8 @@ fn entries_whose_files_are_missing_or_changed_are_reported_by_name() -> anyhow::
     };
     let folder_source = Source::Folder {
         path: "pets".to_owned(),
+        layout: Layout::ClassFolders,
+        list: None,
         manifest: None,
     };
     let pets = DatasetEntry {

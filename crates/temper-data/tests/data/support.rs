@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use image::{DynamicImage, ImageFormat, RgbImage};
 use temper_core::{
     Digest, ErrorKind,
-    catalog::{Catalog, DatasetEntry, File, PinnedDataset, Source},
+    catalog::{Catalog, Counts, DatasetEntry, Draw, File, PinnedDataset, Source},
     spec::DataSettings,
 };
 use temper_data::{DataError, Sources};
@@ -51,11 +51,25 @@ pub fn built_in(name: &str) -> anyhow::Result<PinnedDataset> {
 
 /// An entry pinned to the files that `sources` finds.
 pub fn pinned(sources: &Sources, classes: u32, source: Source) -> anyhow::Result<PinnedDataset> {
-    let entry = DatasetEntry {
+    pinned_entry(sources, entry(classes, source))
+}
+
+/// An entry that says no more than it must.
+pub fn entry(classes: u32, source: Source) -> DatasetEntry {
+    DatasetEntry {
         classes,
         licence: "none".to_owned(),
+        research_only: false,
+        note: None,
+        counts: Counts::default(),
+        draw: Draw::default(),
+        original: None,
         source,
-    };
+    }
+}
+
+/// The entry pinned to the files that `sources` finds.
+pub fn pinned_entry(sources: &Sources, entry: DatasetEntry) -> anyhow::Result<PinnedDataset> {
     let catalog = Catalog {
         datasets: [("made".to_owned(), entry)].into(),
         ..Catalog::default()
@@ -68,11 +82,7 @@ pub fn pinned(sources: &Sources, classes: u32, source: Source) -> anyhow::Result
         .datasets
         .remove("made")
         .context("nothing was pinned")?;
-    Ok(PinnedDataset {
-        name: "made".to_owned(),
-        classes,
-        source: entry.source,
-    })
+    entry.pinned("made").context("it is still not pinned")
 }
 
 /// A file without a digest.

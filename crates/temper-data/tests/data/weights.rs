@@ -15,12 +15,15 @@ fn model(bytes: &[u8]) -> PinnedModel {
         name: "made".to_owned(),
         architecture: "none".to_owned(),
         repository: "owner/made".to_owned(),
+        commit: None,
         file: "model.safetensors".to_owned(),
-        sha256: Digest::of(bytes),
+        sha256: Some(Digest::of(bytes)),
+        prefix: String::new(),
         normalisation: Normalisation {
             mean: [0.5; 3],
             std: [0.5; 3],
         },
+        scripted: None,
     }
 }
 
