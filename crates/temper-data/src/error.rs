@@ -145,6 +145,35 @@ pub enum DataError {
         /// What the allocator says.
         source: TryReserveError,
     },
+    /// The disk of the pixel cache is full.
+    #[error(
+        "the decoded images need {needed} bytes in the cache folder `{}`, which has no room for \
+         them: free some (all in it may be deleted), or name another folder in TEMPER_CACHE",
+        folder.display()
+    )]
+    CacheFull {
+        /// The folder.
+        folder: PathBuf,
+        /// Bytes that the images take.
+        needed: u64,
+        /// What the system says, if the room was gone only while they were written.
+        source: Option<io::Error>,
+    },
+    /// The pixel cache cannot be used.
+    #[error(
+        "cannot use `{}` in the cache folder: see that the worker may read and write there, or \
+         name another folder in TEMPER_CACHE",
+        path.display()
+    )]
+    Cache {
+        /// File or folder of the cache.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// No threads to decode on.
+    #[error("cannot start threads to decode images on")]
+    Threads(#[source] io::Error),
 }
 
 /// Which sample of a dataset.
@@ -163,9 +192,12 @@ pub enum Place {
 /// What is wrong with one image.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageFault {
-    /// Neither JPEG nor PNG, or damaged.
-    #[error("not a whole JPEG or PNG image")]
-    Undecodable(#[source] image::ImageError),
+    /// Neither JPEG, PNG nor WebP, or damaged.
+    #[error("not a whole JPEG, PNG or WebP image")]
+    Undecodable(#[source] Box<dyn Error + Send + Sync>),
+    /// No bytes at all.
+    #[error("it has no bytes")]
+    Empty,
     /// A JPEG without its end, which decoders would fill up with grey.
     #[error("the JPEG data end too early")]
     Truncated,
@@ -175,6 +207,14 @@ pub enum ImageFault {
     /// Not a file that could be an image.
     #[error("{0} bytes are too many for an image")]
     Oversized(u64),
+    /// The header promises more pixels than are decoded.
+    #[error("{width} x {height} pixels are too many for an image")]
+    Giant {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+    },
     /// Too long and thin, or empty.
     #[error("a side of {width} x {height} pixels cannot be resized")]
     Shape {
@@ -186,6 +226,12 @@ pub enum ImageFault {
     /// The resizer refuses.
     #[error("cannot be resized")]
     Resize(#[source] Box<dyn Error + Send + Sync>),
+}
+
+impl ImageFault {
+    pub(crate) fn undecodable(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Undecodable(error.into())
+    }
 }
 
 impl DataError {
@@ -203,6 +249,10 @@ impl DataError {
                 _ => ErrorKind::InvalidInput,
             },
             Self::TooLarge { .. } => ErrorKind::OutOfMemory,
+            // Of this machine, not of the job.
+            Self::CacheFull { .. } | Self::Cache { .. } | Self::Threads(_) => {
+                ErrorKind::Unavailable
+            }
             _ => ErrorKind::InvalidInput,
         }
     }
@@ -210,6 +260,12 @@ impl DataError {
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }
+    }
+
+    /// What the system says of a file or folder of the cache.
+    pub(crate) fn cache(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Cache { path, source }
     }
 
     /// Damage that we found ourselves.

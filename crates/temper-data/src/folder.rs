@@ -1,5 +1,5 @@
-//! Image folders: `train/<class>/<image>` and `test/<class>/<image>`. Images end in jpg, jpeg or
-//! png; other files are passed over, and so is all whose name starts with a dot.
+//! Image folders: `train/<class>/<image>` and `test/<class>/<image>`. Images end in jpg, jpeg,
+//! png or webp; other files are passed over, and so is all whose name starts with a dot.
 
 use std::{
     fs,
@@ -225,7 +225,7 @@ fn entries(folder: &Path) -> Result<Vec<String>, DataError> {
 fn is_image(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str());
     extension.is_some_and(|extension| {
-        ["jpg", "jpeg", "png"]
+        ["jpg", "jpeg", "png", "webp"]
             .iter()
             .any(|known| extension.eq_ignore_ascii_case(known))
     })

@@ -2,8 +2,11 @@
 //! the splits and decodes the drawn images. Synchronous; nothing here downloads.
 //!
 //! [`Sources`] is the way in. A reader a format lies behind it, all of one shape: labels first,
-//! then the pixels of the samples that were chosen, so that no image is decoded for nothing.
+//! then the bytes of the samples that were chosen, so that no image is decoded for nothing. They
+//! are decoded on all cores, into a file that processes share or into memory.
 
+mod cache;
+mod decoding;
 mod digests;
 mod draw;
 mod error;
@@ -14,6 +17,7 @@ mod memo;
 mod mirror;
 mod pin;
 mod pixels;
+mod selected;
 mod shards;
 mod sources;
 mod split;

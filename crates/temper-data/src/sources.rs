@@ -1,6 +1,12 @@
 //! The way in: from what a job names to pixels and weights.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use temper_core::{
     Digest,
@@ -11,25 +17,27 @@ use temper_core::{
 
 use crate::{
     DataError, ImageSet, TrainingSplits,
+    cache::Cache,
     digests::Digests,
     draw::Strata,
     folder::Folder,
     idx::IdxSplit,
-    image_set::image_bytes,
     memo::Memo,
     mirror::{Mirrors, Repository},
-    pixels,
+    selected::Samples,
     shards::ShardedSplit,
     split::{Part, Split},
 };
 
 /// Where this process finds images and weights. Remembers which files it has verified and the last
-/// few sets that it decoded; share one among all jobs.
+/// few sets that it made; share one among all jobs.
 #[derive(Debug)]
 pub struct Sources {
     mirrors: Mirrors,
     pub(crate) folders: Vec<PathBuf>,
     pub(crate) digests: Digests,
+    pub(crate) cache: Option<Cache>,
+    pub(crate) decoded: AtomicU64,
     training: Memo<(Digest, DataSettings), TrainingSplits>,
     tests: Memo<(Digest, TestRequest), Arc<ImageSet>>,
 }
@@ -58,9 +66,26 @@ impl Sources {
             mirrors: Mirrors(mirrors),
             folders,
             digests: Digests::default(),
+            cache: None,
+            decoded: AtomicU64::new(0),
             training: Memo::new(),
             tests: Memo::new(),
         }
+    }
+
+    /// Keeps decoded images in `pixels/` below this folder, which is made when it is first needed,
+    /// and takes them from there, shared with every process that uses the folder. Without it they
+    /// are kept in this process's memory.
+    #[must_use]
+    pub fn with_cache(mut self, folder: &Path) -> Self {
+        self.cache = Some(Cache::new(folder));
+        self
+    }
+
+    /// Images that this process has decoded so far, rather than taken from the cache.
+    #[must_use]
+    pub fn decoded(&self) -> u64 {
+        self.decoded.load(Ordering::Relaxed)
     }
 
     /// The safetensors file of a model, its digest verified.
@@ -77,12 +102,12 @@ impl Sources {
 
     /// The training and validation images, both drawn stratified from the official training split:
     /// the validation images first, the training images from the rest (0: all that are left).
-    /// Their digests are verified; only drawn images are decoded, and resized to
-    /// `data.image_size` squares.
+    /// The files' digests are verified, unless the cache has the images; only drawn images are
+    /// decoded, and resized to `data.image_size` squares.
     ///
     /// # Errors
     /// When files are missing, damaged or not as pinned, a drawn image is unreadable, a label is
-    /// no class, or too few images are there.
+    /// no class, too few images are there, or the cache has no room.
     pub fn training(
         &self,
         dataset: &PinnedDataset,
@@ -92,8 +117,8 @@ impl Sources {
         if let Some(splits) = self.training.get(&key) {
             return Ok(splits);
         }
-        let split = self.open(dataset, Part::Train, data.image_size)?;
-        let mut strata = strata(split.as_ref(), Part::Train, data.split_seed);
+        let samples = Samples::of(self, dataset, Part::Train, data.image_size)?;
+        let mut strata = strata(samples.labels(), Part::Train, data.split_seed);
         let wanted = |purpose| Wanted {
             dataset: &dataset.name,
             part: Part::Train,
@@ -103,12 +128,12 @@ impl Sources {
         let validation = draw(&mut strata, validation, &wanted("validation"))?;
         let train = count_or_all(data.train_samples, &strata);
         let train = draw(&mut strata, train, &wanted("training"))?;
-        let decode = |chosen| decode(split.as_ref(), chosen, data.image_size, dataset.classes);
+        let [train, validation] = samples.sets([train, validation])?;
+        let bytes = train.bytes() + validation.bytes();
         let splits = TrainingSplits {
-            train: decode(&train)?.into(),
-            validation: decode(&validation)?.into(),
+            train: train.into(),
+            validation: validation.into(),
         };
-        let bytes = splits.train.bytes() + splits.validation.bytes();
         self.training.put(key, splits.clone(), bytes);
         Ok(splits)
     }
@@ -140,8 +165,8 @@ impl Sources {
         if let Some(set) = self.tests.get(&key) {
             return Ok(set);
         }
-        let split = self.open(dataset, Part::Test, image_size)?;
-        let mut strata = strata(split.as_ref(), Part::Test, split_seed);
+        let all = Samples::of(self, dataset, Part::Test, image_size)?;
+        let mut strata = strata(all.labels(), Part::Test, split_seed);
         let count = count_or_all(samples, &strata);
         let wanted = Wanted {
             dataset: &dataset.name,
@@ -149,23 +174,17 @@ impl Sources {
             purpose: "test",
         };
         let chosen = draw(&mut strata, count, &wanted)?;
-        let set: Arc<_> = decode(split.as_ref(), &chosen, image_size, dataset.classes)?.into();
+        let [set] = all.sets([chosen])?.map(Arc::new);
         self.tests.put(key, Arc::clone(&set), set.bytes());
         Ok(set)
     }
 
     /// Opens one split, its files verified; the other split's files need not be there.
-    fn open(
+    pub(crate) fn open(
         &self,
         dataset: &PinnedDataset,
         part: Part,
-        image_size: u32,
     ) -> Result<Box<dyn Split>, DataError> {
-        if image_size == 0 {
-            return Err(DataError::Settings(
-                "image_size must be at least 1 pixel".to_owned(),
-            ));
-        }
         let classes = dataset.classes;
         match &dataset.source {
             Source::Idx {
@@ -230,13 +249,13 @@ impl Sources {
     }
 }
 
-fn strata(split: &dyn Split, part: Part, seed: u64) -> Strata {
+fn strata(labels: &[i64], part: Part, seed: u64) -> Strata {
     // Samples of both splits count from 0: the round keeps their draws apart.
     let round = match part {
         Part::Train => 0,
         Part::Test => 1,
     };
-    Strata::new(split.labels(), &Keyed::new(seed, Purpose::Split, round, 0))
+    Strata::new(labels, &Keyed::new(seed, Purpose::Split, round, 0))
 }
 
 /// The count that 0 stands for is all that are left, but at least one.
@@ -257,30 +276,4 @@ fn draw(strata: &mut Strata, count: usize, wanted: &Wanted) -> Result<Vec<usize>
         available: strata.left(),
         classes: strata.describe(),
     })
-}
-
-fn decode(
-    split: &dyn Split,
-    chosen: &[usize],
-    size: u32,
-    classes: u32,
-) -> Result<ImageSet, DataError> {
-    let images = chosen.len();
-    let mut planar = Vec::new();
-    // A product that overflows is refused by the allocator as well.
-    planar
-        .try_reserve_exact(images.saturating_mul(image_bytes(size)))
-        .map_err(|source| DataError::TooLarge {
-            images,
-            size,
-            source,
-        })?;
-    split.read(chosen, &mut |position, image| {
-        pixels::square_into(image, size, &mut planar).map_err(|source| DataError::Image {
-            place: split.place(chosen[position]),
-            source,
-        })
-    })?;
-    let labels = chosen.iter().map(|&index| split.labels()[index]).collect();
-    ImageSet::new(size, classes, planar, labels)
 }

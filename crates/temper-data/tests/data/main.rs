@@ -5,6 +5,7 @@ mod cifar10;
 mod fashion_mnist;
 mod folder;
 mod idx;
+mod parity;
 mod parquet;
 mod pin;
 mod support;
