@@ -1,5 +1,7 @@
 //! The `temper` command: local mode, submitting and following sweeps, results.
 
+mod catalog;
+mod checkout;
 mod commands;
 mod connection;
 mod names;

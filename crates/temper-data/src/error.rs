@@ -4,21 +4,37 @@
 use std::{collections::TryReserveError, error::Error, fmt, io, path::PathBuf};
 
 use temper_core::{Digest, ErrorKind};
+use temper_hub::HubError;
 
 /// Why images or weights cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
-    /// No mirror has the file.
+    /// No mirror has the file, and the hub does not give it.
     #[error(
-        "`{}` lies below none of the mirror folders ({roots}): put it there as the hub lays it \
-         out, or name the folder that holds `models/` and `datasets/` in TEMPER_MIRROR",
-        path.display()
+        "`{}` lies below none of the mirror folders ({roots}), and the hub {}: put it there as the \
+         hub lays it out, or name the folder that holds `models/` and `datasets/` in TEMPER_MIRROR",
+        path.display(),
+        if source.is_some() { "does not give it" } else { "is not asked" }
     )]
     NotFound {
         /// Path below a mirror root.
         path: PathBuf,
         /// The roots that were searched.
         roots: String,
+        /// What the hub said, if it was asked.
+        source: Option<HubError>,
+    },
+    /// A mirror has the file, but nothing says that it is that of the commit.
+    #[error(
+        "whether `{}` is the file of commit {commit} cannot be told: pin the entry by digest \
+         (`temper catalog pin`), or fill the folder with `hf download --local-dir`",
+        path.display()
+    )]
+    CommitUnknown {
+        /// The file.
+        path: PathBuf,
+        /// What the job names.
+        commit: String,
     },
     /// No folder root has the folder.
     #[error(
@@ -48,7 +64,7 @@ pub enum DataError {
         root: PathBuf,
     },
     /// The job names a file without its digest.
-    #[error("`{}` has no digest in the catalog: run `temper-worker pin`", .0.display())]
+    #[error("`{}` has no digest in the catalog: run `temper catalog pin`", .0.display())]
     Unpinned(PathBuf),
     /// The operating system refuses.
     #[error("cannot read `{}`: see that it is a file or folder that the worker may read", path.display())]
@@ -249,6 +265,14 @@ impl DataError {
                 _ => ErrorKind::InvalidInput,
             },
             Self::TooLarge { .. } => ErrorKind::OutOfMemory,
+            Self::NotFound {
+                source: Some(error),
+                ..
+            } if error.kind() == ErrorKind::Unavailable
+                || matches!(error, HubError::DiskFull { .. }) =>
+            {
+                ErrorKind::Unavailable
+            }
             // Of this machine, not of the job.
             Self::CacheFull { .. } | Self::Cache { .. } | Self::Threads(_) => {
                 ErrorKind::Unavailable

@@ -1,9 +1,17 @@
-//! Files of hub repositories below mirror folders, which are laid out as the hub's repositories:
-//! `models/<owner>/<name>/…` and `datasets/<owner>/<name>/…`.
+//! Files of hub repositories: below mirror folders, which are laid out as the hub's repositories
+//! (`models/<owner>/<name>/…` and `datasets/<owner>/<name>/…`), else from the hub and its cache.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
 
-use temper_core::{Digest, catalog::File};
+use temper_core::{
+    Digest,
+    catalog::{Commit, DEFAULT_REVISION, File},
+};
+use temper_hub::{BlockingHub, HubConfig, HubError, Progress, RepoKind, Wanted, local_commit};
 
 use crate::{DataError, digests::Digests, split};
 
@@ -11,44 +19,68 @@ use crate::{DataError, digests::Digests, split};
 #[derive(Debug)]
 pub(crate) struct Mirrors(pub(crate) Vec<PathBuf>);
 
-/// A repository within the mirrors.
-#[derive(Debug, Clone, Copy)]
+/// A repository within the mirrors and on the hub.
+#[derive(Debug, Clone)]
 pub(crate) struct Repository<'a> {
     pub(crate) mirrors: &'a Mirrors,
+    pub(crate) hub: Option<&'a BlockingHub>,
     pub(crate) digests: &'a Digests,
-    /// `models` or `datasets`.
-    pub(crate) kind: &'static str,
+    pub(crate) kind: RepoKind,
     /// `owner/name`.
     pub(crate) name: &'a str,
+    /// What the repository is pinned to, if it is.
+    pub(crate) commit: Option<Commit>,
 }
 
 impl Repository<'_> {
-    /// The first copy of the file that has its digest.
-    pub(crate) fn verified(self, file: &File) -> Result<PathBuf, DataError> {
-        let expected = file
-            .sha256
-            .ok_or_else(|| DataError::Unpinned(self.relative(&file.path)))?;
+    /// The first copy of the file that has its digest, or where none is known its commit; fetched
+    /// from the hub where no mirror has one.
+    pub(crate) fn verified(&self, file: &File) -> Result<PathBuf, DataError> {
+        if file.sha256.is_none() && self.commit.is_none() {
+            return Err(DataError::Unpinned(self.relative(&file.path)));
+        }
         let mut first_error = None;
-        for path in self.copies(&file.path)? {
-            match self.verify(&path, expected) {
+        for (root, path) in self.copies(&file.path)? {
+            match self.verify(&root, &path, file) {
                 Ok(()) => return Ok(path),
                 // A damaged copy may hide a good one in the next mirror.
                 Err(error) => first_error = first_error.or(Some(error)),
             }
         }
-        Err(first_error.unwrap_or_else(|| self.not_found(&file.path)))
+        match first_error {
+            Some(error) => Err(error),
+            None => self.fetch(file),
+        }
     }
 
-    /// The digest of the first copy of the file.
-    pub(crate) fn digest(self, file: &str) -> Result<Digest, DataError> {
-        let copy = self
-            .copies(file)?
-            .next()
-            .ok_or_else(|| self.not_found(file))?;
-        self.digests.of(&copy)
+    /// The first copy in a mirror.
+    pub(crate) fn find(&self, file: &str) -> Result<Option<PathBuf>, DataError> {
+        Ok(self.copies(file)?.next().map(|(_, path)| path))
     }
 
-    fn verify(self, path: &Path, expected: Digest) -> Result<(), DataError> {
+    /// The digest of the first copy of the file in a mirror.
+    pub(crate) fn digest(&self, file: &str) -> Result<Digest, DataError> {
+        match self.find(file)? {
+            Some(copy) => self.digests.of(&copy),
+            None => Err(self.not_found(file, None)),
+        }
+    }
+
+    /// A copy is the file if it has the digest, or if the hub's own client noted that it came from
+    /// the commit.
+    fn verify(&self, root: &Path, path: &Path, file: &File) -> Result<(), DataError> {
+        let Some(expected) = file.sha256 else {
+            let noted = local_commit(&self.folder(root), &file.path);
+            let commit = self.commit.as_ref().map(Commit::as_str);
+            return if noted.as_deref() == commit {
+                Ok(())
+            } else {
+                Err(DataError::CommitUnknown {
+                    path: path.to_owned(),
+                    commit: commit.unwrap_or_default().to_owned(),
+                })
+            };
+        };
         let found = self.digests.of(path)?;
         if found != expected {
             return Err(DataError::DigestMismatch {
@@ -60,26 +92,101 @@ impl Repository<'_> {
         Ok(())
     }
 
-    fn copies(self, file: &str) -> Result<impl Iterator<Item = PathBuf>, DataError> {
+    /// The file from the hub, or from the hub's cache.
+    fn fetch(&self, file: &File) -> Result<PathBuf, DataError> {
+        let Some(hub) = self.hub else {
+            return Err(self.not_found(&file.path, None));
+        };
+        let wrap = |error| self.not_found(&file.path, Some(error));
+        let commit = match &self.commit {
+            Some(commit) => commit.to_string(),
+            // Known by its digest alone: what the branch holds today may be it.
+            None => hub.resolve(self.kind, self.name, DEFAULT_REVISION).map_err(wrap)?.commit,
+        };
+        let wanted = Wanted {
+            kind: self.kind,
+            repo: self.name,
+            commit: &commit,
+            file: &file.path,
+            expected: file.sha256,
+        };
+        let told = AtomicU64::new(0);
+        hub.fetch(&wanted, &|progress| tell(&progress, &told)).map_err(wrap)
+    }
+
+    /// Mirror roots that have the file, with its path.
+    fn copies(&self, file: &str) -> Result<impl Iterator<Item = (PathBuf, PathBuf)>, DataError> {
         let relative = self.relative(file);
         split::check_relative(Path::new(file))?;
         split::check_relative(&relative)?;
-        Ok(self
-            .mirrors
-            .0
-            .iter()
-            .map(move |root| root.join(&relative))
-            .filter(|path| path.exists()))
+        let path = move |root: &PathBuf| (root.clone(), root.join(&relative));
+        let roots = self.mirrors.0.iter().map(path);
+        Ok(roots.filter(|(_, path)| path.exists()))
     }
 
-    fn relative(self, file: &str) -> PathBuf {
-        Path::new(self.kind).join(self.name).join(file)
+    fn relative(&self, file: &str) -> PathBuf {
+        self.folder(Path::new("")).join(file)
     }
 
-    fn not_found(self, file: &str) -> DataError {
+    /// The repository's folder below a root.
+    pub(crate) fn folder(&self, root: &Path) -> PathBuf {
+        let kind = match self.kind {
+            RepoKind::Model => "models",
+            RepoKind::Dataset => "datasets",
+        };
+        root.join(kind).join(self.name)
+    }
+
+    /// Paths of the repository's files below a mirror root, in no order.
+    pub(crate) fn files_below(&self, root: &Path) -> Vec<String> {
+        let (folder, mut paths) = (self.folder(root), Vec::new());
+        let mut pending = vec![folder.clone()];
+        while let Some(inner) = pending.pop() {
+            let Ok(entries) = fs::read_dir(&inner) else {
+                continue;
+            };
+            for path in entries.flatten().map(|entry| entry.path()) {
+                if path.is_dir() {
+                    pending.push(path);
+                } else if let Ok(relative) = path.strip_prefix(&folder) {
+                    paths.extend(relative.to_str().map(str::to_owned));
+                }
+            }
+        }
+        paths
+    }
+
+    /// Paths of the repository's files at `revision` in the hub's cache; the network is not asked.
+    pub(crate) fn cached(&self, revision: &str) -> Vec<String> {
+        let offline = |hub: &BlockingHub| {
+            let config = HubConfig {
+                offline: true,
+                ..hub.config().clone()
+            };
+            BlockingHub::new(config)?.resolve(self.kind, self.name, revision)
+        };
+        let found = self.hub.map(offline).and_then(Result::ok);
+        let files = found.map(|snapshot| snapshot.files).unwrap_or_default();
+        files.into_iter().map(|file| file.path).collect()
+    }
+
+    pub(crate) fn not_found(&self, file: &str, source: Option<HubError>) -> DataError {
         DataError::NotFound {
             path: self.relative(file),
             roots: split::listed(&self.mirrors.0),
+            source,
         }
+    }
+}
+
+/// Logs each tenth of a download.
+fn tell(progress: &Progress<'_>, told: &AtomicU64) {
+    let total = progress.total.unwrap_or(0);
+    let Some(tenth) = (10 * progress.done).checked_div(total) else {
+        return;
+    };
+    if told.fetch_max(tenth, Ordering::Relaxed) < tenth {
+        let megabytes = total / 1_000_000;
+        tracing::info!(file = progress.file, megabytes, percent = 10 * tenth, "downloading");
     }
 }

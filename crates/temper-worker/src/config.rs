@@ -1,33 +1,10 @@
 //! What the operator says about this machine.
 
-use std::{num::NonZeroUsize, path::PathBuf, thread};
+use std::{num::NonZeroUsize, thread};
 
 use clap::Args;
-use temper_data::Sources;
+use temper_data::Inputs;
 use temper_torch::Device;
-
-/// Where images and weights lie.
-#[derive(Debug, Clone, Args)]
-pub struct Inputs {
-    /// Mirror folders of the hub, separated by colons, with models/OWNER/NAME and
-    /// datasets/OWNER/NAME below
-    #[arg(
-        long,
-        env = "TEMPER_MIRROR",
-        value_delimiter = ':',
-        value_name = "FOLDERS",
-        required = true
-    )]
-    pub mirror: Vec<PathBuf>,
-    /// Folders below which image folders may be named, separated by colons
-    #[arg(
-        long,
-        env = "TEMPER_ROOTS",
-        value_delimiter = ':',
-        value_name = "FOLDERS"
-    )]
-    pub roots: Vec<PathBuf>,
-}
 
 /// How a worker runs.
 #[derive(Debug, Clone, Args)]
@@ -61,14 +38,6 @@ pub struct Config {
     /// Where images and weights lie.
     #[command(flatten)]
     pub inputs: Inputs,
-}
-
-impl Inputs {
-    /// The way to images and weights.
-    #[must_use]
-    pub fn sources(&self) -> Sources {
-        Sources::new(self.mirror.clone(), self.roots.clone())
-    }
 }
 
 impl Config {

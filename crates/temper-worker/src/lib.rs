@@ -17,7 +17,6 @@ mod evaluate;
 mod fake;
 mod job;
 mod lease;
-pub mod pin;
 mod report;
 pub mod session;
 mod train;

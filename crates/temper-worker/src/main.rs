@@ -5,7 +5,7 @@ use std::{io::Read as _, process::ExitCode, thread, time::Duration};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use temper_service::{stop::Stop, telemetry::Telemetry};
-use temper_worker::{config::Config, pin::Pin, session};
+use temper_worker::{config::Config, session};
 
 /// How long a drain may take when whoever started this process is gone.
 const ORPHAN_GRACE: Duration = Duration::from_secs(5);
@@ -24,8 +24,6 @@ struct Arguments {
 enum Command {
     /// Lease jobs and run them, until SIGTERM or SIGINT; a second signal cuts
     Run(Config),
-    /// Print catalog entries with the digests of the files that are here, for `TEMPER_CATALOG`
-    Pin(Pin),
 }
 
 fn main() -> ExitCode {
@@ -42,12 +40,6 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
     arguments.telemetry.init()?;
     match arguments.command {
         Command::Run(config) => run(config),
-        Command::Pin(pin) => {
-            let pinned = pin.run()?;
-            print!("{}", pinned.overlay);
-            eprint!("{}", pinned.complaints());
-            Ok(())
-        }
     }
 }
 

@@ -69,9 +69,10 @@ enum Leased {
 /// When the coordinator refuses this worker for good, or its object store is out of reach.
 pub async fn run(config: Config, stop: Stop) -> Result<(), SessionError> {
     let coordinator = Coordinator::new(&config.coordinator)?;
+    let sources = config.inputs.sources().map_err(SessionError::Hub)?;
     let host = Host {
         engine: Engine::start(config.threads()).map_err(SessionError::Engine)?,
-        sources: Arc::new(config.inputs.sources()),
+        sources: Arc::new(sources),
         models: Models::default(),
         device: config.device,
         eval_batch: config.eval_batch.get(),

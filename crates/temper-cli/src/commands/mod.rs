@@ -2,9 +2,12 @@
 
 mod artifact;
 mod cancel;
+mod catalog;
+mod datasets;
 mod job;
 mod jobs;
 mod migrate;
+mod models;
 mod results;
 mod submit;
 mod sweeps;
@@ -37,6 +40,12 @@ pub enum Command {
     Cancel(cancel::Args),
     /// Download the model that a training made, as safetensors with timm's names
     Artifact(artifact::Args),
+    /// List the models that sweeps may name, with what is here of them
+    Models(models::Args),
+    /// List the datasets that sweeps may name, or check one
+    Datasets(datasets::Args),
+    /// Pin catalog entries
+    Catalog(catalog::Args),
     /// Bring a database's tables up to this release
     Migrate(migrate::Args),
 }
@@ -54,8 +63,18 @@ impl Command {
             Self::Results(args) => results::run(args).await?,
             Self::Cancel(args) => cancel::run(args).await?,
             Self::Artifact(args) => artifact::run(args).await?,
+            Self::Models(args) => blocking(move || models::run(&args)).await?,
+            Self::Datasets(args) => blocking(move || datasets::run(args)).await?,
+            Self::Catalog(args) => blocking(move || catalog::run(args)).await?,
             Self::Migrate(args) => migrate::run(args).await?,
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Runs what reads files and waits for the hub where it may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(work).await?
 }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use temper_store::postgres::{LocalPostgres, Options};
 
-use super::{Args, checkout, folder::Folder};
+use super::{Args, folder::Folder};
+use crate::checkout;
 
 /// A database that is there.
 pub enum Database {

@@ -66,11 +66,6 @@ impl Folder {
         self.path.join(format!("logs/worker-{worker}.log"))
     }
 
-    /// The catalog entries that were pinned at this start.
-    pub fn pins(&self) -> PathBuf {
-        self.path.join("catalog-pins.toml")
-    }
-
     /// Says where the services are; there only while they run.
     pub fn beacon(&self) -> PathBuf {
         self.path.join("up.json")

@@ -8,7 +8,6 @@
 mod backoff;
 mod beacon;
 mod catalog;
-mod checkout;
 mod database;
 mod folder;
 mod services;
@@ -17,7 +16,10 @@ mod workers;
 use std::{io::Write as _, net::SocketAddr, num::NonZeroU32, path::PathBuf};
 
 use anyhow::ensure;
+use temper_data::Inputs;
 use temper_service::stop::Stop;
+
+use crate::{catalog::CatalogFile, checkout};
 
 use beacon::Beacon;
 use database::Database;
@@ -68,22 +70,18 @@ pub struct Args {
         value_parser = clap::value_parser!(u64).range(3..=3600)
     )]
     lease: u64,
-    /// Catalog file whose entries are added to the built-in ones and win over them
-    #[arg(long, env = "TEMPER_CATALOG", value_name = "FILE")]
-    catalog: Option<PathBuf>,
-    /// Mirror folders of the hub, separated by colons
-    #[arg(long, env = "TEMPER_MIRROR", value_name = "FOLDERS")]
-    mirror: Option<String>,
-    /// Folders below which image folders may be named, separated by colons
-    #[arg(long, env = "TEMPER_ROOTS", value_name = "FOLDERS")]
-    roots: Option<String>,
+    #[command(flatten)]
+    catalog: CatalogFile,
+    #[command(flatten)]
+    inputs: Inputs,
     /// The worker's program [default: temper-worker beside this one]
     #[arg(long, env = "TEMPER_WORKER", value_name = "FILE")]
     worker: Option<PathBuf>,
 }
 
 /// Runs until Ctrl-C or SIGTERM; a second one cuts.
-pub async fn run(args: Args) -> anyhow::Result<()> {
+pub async fn run(mut args: Args) -> anyhow::Result<()> {
+    args.inputs = checkout::with_mirror(args.inputs);
     for address in [args.listen_coordinator, args.listen_results] {
         ensure!(
             address.ip().is_loopback(),
@@ -108,7 +106,7 @@ async fn serve(
     stop: &Stop,
 ) -> anyhow::Result<()> {
     let crew = Crew::new(args, program, folder);
-    let catalog = catalog::load(args.catalog.as_deref(), &crew, folder).await?;
+    let catalog = catalog::load(args.catalog.clone(), args.inputs.clone()).await?;
     let config = services::config(args, folder, database_url, catalog)?;
     let services = Services::start(args, config).await?;
     let outcome = attend(folder, crew, &services, stop).await;

@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ffi::{OsStr, OsString},
     fs::OpenOptions,
     io::{Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
@@ -23,7 +24,6 @@ use super::{
     Args,
     backoff::{Backoff, TRIES},
     beacon::Beacon,
-    checkout,
     folder::Folder,
 };
 
@@ -38,7 +38,7 @@ pub struct Crew {
     count: u32,
     devices: Vec<String>,
     logs: Vec<PathBuf>,
-    environment: Vec<(&'static str, String)>,
+    environment: Vec<(&'static str, OsString)>,
 }
 
 /// The running workers.
@@ -65,23 +65,26 @@ pub fn program(given: Option<&Path>) -> anyhow::Result<PathBuf> {
     Ok(program)
 }
 
-fn default_mirror() -> Option<String> {
-    checkout::mirror().map(|path| path.display().to_string())
+/// Folders as a variable of the environment lists them.
+fn listed(folders: &[PathBuf]) -> OsString {
+    folders.iter().map(PathBuf::as_os_str).collect::<Vec<_>>().join(OsStr::new(":"))
 }
 
 impl Crew {
     /// As many workers as asked for.
     pub fn new(args: &Args, program: PathBuf, folder: &Folder) -> Self {
         let count = args.workers.get();
-        let path = args.catalog.as_ref().map(|path| path.display().to_string());
+        let inputs = &args.inputs;
+        let cache = inputs.cache.as_slice();
         let environment = [
-            ("TEMPER_MIRROR", args.mirror.clone().or_else(default_mirror)),
-            ("TEMPER_ROOTS", args.roots.clone()),
-            ("TEMPER_CATALOG", path),
+            ("TEMPER_MIRROR", inputs.mirror.as_slice()),
+            ("TEMPER_ROOTS", inputs.roots.as_slice()),
+            ("TEMPER_CACHE", cache),
         ];
         let given = environment
             .into_iter()
-            .filter_map(|(name, value)| Some((name, value?)));
+            .filter(|(_, folders)| !folders.is_empty())
+            .map(|(name, folders)| (name, listed(folders)));
         Self {
             program,
             count,

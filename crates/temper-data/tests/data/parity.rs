@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use temper_core::catalog::Source;
+use temper_core::catalog::{Layout, Source};
 use temper_data::Sources;
 
 use crate::support::{mirrored, pinned, settings, write};
@@ -90,6 +90,8 @@ fn square(case: &Case) -> anyhow::Result<Vec<u8>> {
     let sources = Sources::new(vec![], vec![root.path().to_owned()]);
     let source = Source::Folder {
         path: "one".to_owned(),
+        layout: Layout::ClassFolders,
+        list: None,
         manifest: None,
     };
     let dataset = pinned(&sources, 1, source)?;

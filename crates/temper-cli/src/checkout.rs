@@ -3,9 +3,16 @@
 
 use std::path::{Path, PathBuf};
 
-/// The mirror folder.
-pub fn mirror() -> Option<PathBuf> {
-    local(&std::env::current_exe().ok()?, "mirror")
+use temper_data::Inputs;
+
+/// The inputs with the mirror folder, where no other is named.
+pub fn with_mirror(mut inputs: Inputs) -> Inputs {
+    if inputs.mirror.is_empty() {
+        let program = std::env::current_exe().ok();
+        let found = program.and_then(|program| local(&program, "mirror"));
+        inputs.mirror.extend(found);
+    }
+    inputs
 }
 
 /// The PostgreSQL installation, the folder that holds `bin`.
