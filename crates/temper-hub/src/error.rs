@@ -120,7 +120,9 @@ pub enum HubError {
         status: u16,
     },
     /// No connection, or silence.
-    #[error("`{url}` cannot be reached: check the network, HF_ENDPOINT and the proxy variables")]
+    #[error(
+        "`{url}` cannot be reached: check the network, HF_ENDPOINT, the proxy variables and the certificates"
+    )]
     Network {
         /// The address, without its query.
         url: String,
@@ -153,8 +155,10 @@ pub enum HubError {
     /// The bytes are not those that the hub, or the caller, names.
     #[error(
         "`{file}` has the digest {found}, but {by} says {expected}: {}",
-        match by { Authority::Hub => "a proxy or mirror between changes it",
-                   Authority::Caller => "pin it anew if the change is meant" }
+        match by {
+            Authority::Hub => "it was damaged on the way or on the disk; fetch it again",
+            Authority::Caller => "pin it anew if the change is meant",
+        }
     )]
     DigestMismatch {
         /// The file.

@@ -22,7 +22,7 @@
 //!
 //! `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` act as usual, but for an endpoint on the
 //! loopback interface, which is always reached directly. Certificates are checked against the
-//! system's.
+//! system's, or those in `SSL_CERT_FILE` and `SSL_CERT_DIR`.
 
 mod api;
 mod blocking;

@@ -89,6 +89,14 @@ fn a_link_to_nothing_is_mended() {
 }
 
 #[test]
+fn a_link_to_other_bytes_that_are_gone_is_replaced() {
+    let lab = Lab::new();
+    fs::create_dir_all(lab.pointer().parent().unwrap()).unwrap();
+    symlink("../../blobs/gone", lab.pointer()).unwrap();
+    lab.assert_whole(&lab.fetch().unwrap());
+}
+
+#[test]
 fn bytes_of_another_length_are_fetched_again() {
     let lab = Lab::new();
     put(&lab.blob(), &lab.content[..9_999]);

@@ -225,3 +225,18 @@ fn a_length_that_is_only_told_with_the_bytes_is_held_to() {
     assert_eq!(ranges, [None, Some(range(4000)), Some(range(10_000)), None]);
     assert!(!blob(&lab, ".incomplete").exists());
 }
+
+#[test]
+fn what_is_sent_from_the_first_byte_on_replaces_all_of_a_part() {
+    let lab = Lab::with(FakeFile::git(crate::FILE, "hello\n"));
+    let told = vec![
+        ("etag", "\"a-mirror-s-own-name\"".to_owned()),
+        ("content-length", "0".to_owned()),
+    ];
+    lab.hub.misbehave(On::Head, 1, Fault::Headers(told));
+    lab.hub.misbehave(On::Bytes, 1, Fault::NoRanges);
+    let part = lab.repo().join("blobs/a-mirror-s-own-name.incomplete");
+    put(&part, b"longer than the file");
+    lab.assert_whole(&lab.fetch().unwrap());
+    assert!(!part.exists());
+}
