@@ -37,7 +37,11 @@ pub fn only(mut catalog: Catalog, names: &[String]) -> anyhow::Result<Catalog> {
             bail!("the catalog has no entry named {name}");
         }
     }
-    catalog.models.retain(|name, _| names.contains(name.as_str()));
-    catalog.datasets.retain(|name, _| names.contains(name.as_str()));
+    catalog
+        .models
+        .retain(|name, _| names.contains(name.as_str()));
+    catalog
+        .datasets
+        .retain(|name, _| names.contains(name.as_str()));
     Ok(catalog)
 }

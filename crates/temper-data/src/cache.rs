@@ -68,19 +68,22 @@ impl Selection {
 
 impl Key {
     fn digest(&self) -> Digest {
+        Digest::of(self.facts().as_bytes())
+    }
+
+    fn facts(&self) -> String {
         let selection = match self.selection {
             Selection::All => "all".to_owned(),
             Selection::Rows(digest) => digest.to_string(),
         };
-        let facts = format!(
+        format!(
             "dataset {}\npart {}\nselection {selection}\nsize {}\nfilter {}\nversion {}\n",
             self.dataset,
             self.part.name(),
             self.size,
             pixels::SQUARE_FILTER,
             pixels::VERSION
-        );
-        Digest::of(facts.as_bytes())
+        )
     }
 }
 
@@ -211,5 +214,46 @@ impl Room {
             needed: self.needed,
             source,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fact_makes_another_key() {
+        let key = Key {
+            dataset: Digest::of(b"dataset"),
+            part: Part::Train,
+            selection: Selection::All,
+            size: 64,
+        };
+        let dataset = Digest::of(b"another");
+        let others = [
+            Key { dataset, ..key },
+            Key {
+                part: Part::Test,
+                ..key
+            },
+            Key {
+                selection: Selection::of(&[0, 2], 3),
+                ..key
+            },
+            Key {
+                selection: Selection::of(&[1, 2], 3),
+                ..key
+            },
+            Key { size: 65, ..key },
+        ];
+        let mut digests: Vec<Digest> = others.iter().map(Key::digest).collect();
+        digests.push(key.digest());
+        digests.sort();
+        digests.dedup();
+        assert_eq!(digests.len(), 6);
+        assert_eq!(Selection::of(&[0, 1, 2], 3), Selection::All);
+        // Neither can change in one build: that they are in the key has to do.
+        let facts = key.facts();
+        assert!(facts.contains(pixels::VERSION) && facts.contains(pixels::SQUARE_FILTER));
     }
 }

@@ -146,6 +146,9 @@ pub enum DataError {
         /// How many are left of each class.
         classes: String,
     },
+    /// The hub cannot be asked.
+    #[error(transparent)]
+    Hub(#[from] HubError),
     /// Settings that no image can satisfy.
     #[error("{0}")]
     Settings(String),
@@ -265,6 +268,7 @@ impl DataError {
                 _ => ErrorKind::InvalidInput,
             },
             Self::TooLarge { .. } => ErrorKind::OutOfMemory,
+            Self::Hub(error) => error.kind(),
             Self::NotFound {
                 source: Some(error),
                 ..

@@ -96,6 +96,7 @@ impl ImageSet {
     }
 
     /// All images, as [`Self::image`] gives them.
+    #[must_use]
     pub fn images(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         (0..self.len()).map(|i| self.image(i))
     }

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use temper_hub::{BlockingHub, HubConfig, HubError};
+use temper_hub::{BlockingHub, HubConfig};
 
-use crate::Sources;
+use crate::{DataError, Sources};
 
 /// Where images and weights lie. The hub is asked for what no mirror folder holds, by the
 /// variables of its own clients: `HF_HOME`, `HF_TOKEN`, `HF_ENDPOINT`, `HF_HUB_OFFLINE` (see
@@ -38,9 +38,9 @@ impl Inputs {
     ///
     /// # Errors
     /// When a variable of the hub has no sense.
-    pub fn sources(&self) -> Result<Sources, HubError> {
+    pub fn sources(&self) -> Result<Sources, DataError> {
         let hub = BlockingHub::new(HubConfig::from_environment()?)?;
-        let sources = Sources::new(self.mirror.clone(), self.roots.clone()).with_hub(hub);
+        let sources = self.local_sources().with_hub(hub);
         Ok(match self.cache_folder() {
             Some(folder) => sources.with_cache(&folder),
             None => sources,

@@ -1,5 +1,5 @@
 //! Images and pretrained weights: finds the files that a job names, verifies their digests, draws
-//! the splits and decodes the drawn images. Synchronous; nothing here downloads.
+//! the splits and decodes the drawn images. Synchronous.
 //!
 //! [`Sources`] is the way in. A reader a format lies behind it, all of one shape: labels first,
 //! then the bytes of the samples that were chosen, so that no image is decoded for nothing. They
@@ -13,10 +13,13 @@ mod error;
 mod folder;
 mod idx;
 mod image_set;
+#[cfg(feature = "clap")]
+mod inputs;
 mod memo;
 mod mirror;
 mod pin;
 mod pixels;
+mod presence;
 mod selected;
 mod shards;
 mod sources;
@@ -24,5 +27,8 @@ mod split;
 
 pub use error::{DataError, ImageFault, Place};
 pub use image_set::{ImageSet, TrainingSplits};
+#[cfg(feature = "clap")]
+pub use inputs::Inputs;
 pub use pixels::eval_image;
+pub use presence::Presence;
 pub use sources::Sources;

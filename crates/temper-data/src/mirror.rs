@@ -81,6 +81,10 @@ impl Repository<'_> {
                 })
             };
         };
+        self.check(path, expected)
+    }
+
+    fn check(&self, path: &Path, expected: Digest) -> Result<(), DataError> {
         let found = self.digests.of(path)?;
         if found != expected {
             return Err(DataError::DigestMismatch {
@@ -101,17 +105,28 @@ impl Repository<'_> {
         let commit = match &self.commit {
             Some(commit) => commit.to_string(),
             // Known by its digest alone: what the branch holds today may be it.
-            None => hub.resolve(self.kind, self.name, DEFAULT_REVISION).map_err(wrap)?.commit,
+            None => {
+                hub.resolve(self.kind, self.name, DEFAULT_REVISION)
+                    .map_err(wrap)?
+                    .commit
+            }
         };
         let wanted = Wanted {
             kind: self.kind,
             repo: self.name,
             commit: &commit,
             file: &file.path,
-            expected: file.sha256,
+            // Our own digests are remembered from job to job.
+            expected: None,
         };
         let told = AtomicU64::new(0);
-        hub.fetch(&wanted, &|progress| tell(&progress, &told)).map_err(wrap)
+        let path = hub
+            .fetch(&wanted, &|progress| tell(&progress, &told))
+            .map_err(wrap)?;
+        if let Some(expected) = file.sha256 {
+            self.check(&path, expected)?;
+        }
+        Ok(path)
     }
 
     /// Mirror roots that have the file, with its path.
@@ -187,6 +202,11 @@ fn tell(progress: &Progress<'_>, told: &AtomicU64) {
     };
     if told.fetch_max(tenth, Ordering::Relaxed) < tenth {
         let megabytes = total / 1_000_000;
-        tracing::info!(file = progress.file, megabytes, percent = 10 * tenth, "downloading");
+        tracing::info!(
+            file = progress.file,
+            megabytes,
+            percent = 10 * tenth,
+            "downloading"
+        );
     }
 }

@@ -2,6 +2,8 @@
 
 use temper_core::catalog::{Catalog, DatasetEntry, ModelEntry, Source};
 
+use temper_hub::RepoKind;
+
 use crate::{DataError, Sources, folder::Folder};
 
 impl Sources {
@@ -33,7 +35,7 @@ impl Sources {
 
     fn pin_model(&self, entry: &ModelEntry) -> Result<ModelEntry, DataError> {
         let digest = self
-            .repository("models", &entry.repository)
+            .repository(RepoKind::Model, &entry.repository, None)
             .digest(&entry.file)?;
         Ok(ModelEntry {
             sha256: Some(digest),
@@ -59,7 +61,7 @@ impl Sources {
             }
             Source::Idx { repository, .. } | Source::Parquet { repository, .. } => {
                 let name = repository.clone();
-                let repository = self.repository("datasets", &name);
+                let repository = self.repository(RepoKind::Dataset, &name, None);
                 for file in pinned.source.files_mut() {
                     match file.sha256 {
                         Some(_) => drop(repository.verified(file)?),

@@ -6,7 +6,7 @@
 //! | JPEG, baseline or progressive, any subsampling | the very pixels of Pillow |
 //! | JPEG in CMYK or YCCK | read as Adobe writes it, inverted; then Pillow's `convert("RGB")` |
 //! | PNG | the very pixels of Pillow, except for 16-bit grey |
-//! | WebP, lossless or lossy | the very pixels, or within a few levels (another decoder); of an animation, the first frame |
+//! | WebP, lossless or lossy | the very pixels, or within a level (another decoder); of an animation, the first frame |
 //! | grey | three equal planes |
 //! | palette | its colours |
 //! | alpha, a transparent palette entry | dropped: what is under transparent pixels shows |
@@ -103,5 +103,80 @@ fn write_planar(image: &RgbImage, planar: &mut [u8]) {
     let (green, blue) = rest.split_at_mut(pixels.len());
     for ((([r, g, b], red), green), blue) in pixels.iter().zip(red).zip(green).zip(blue) {
         (*red, *green, *blue) = (*r, *g, *b);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, fs, path::Path};
+
+    use image::ImageFormat;
+
+    use super::*;
+
+    #[test]
+    fn pixels_become_planar() {
+        let image = RgbImage::from_raw(2, 1, vec![1, 2, 3, 4, 5, 6]);
+        let mut planar = [0; 6];
+        write_planar(&image.unwrap_or_default(), &mut planar);
+        assert_eq!(planar, [1, 4, 2, 5, 3, 6]);
+    }
+
+    fn transform(resize: u32, crop: u32) -> EvalTransform {
+        let filter = Filter::Bicubic;
+        EvalTransform {
+            resize,
+            crop,
+            filter,
+        }
+    }
+
+    #[test]
+    fn eval_image_takes_the_centre() -> anyhow::Result<()> {
+        let mut wide = RgbImage::new(60, 20);
+        for y in 0..20 {
+            for x in 20..40 {
+                wide.put_pixel(x, y, image::Rgb([255, 0, 0]));
+            }
+        }
+        let encoded = decode::tests::encoded(wide, ImageFormat::Png)?;
+        let (resize, crop) = (20, 16);
+        let planar = eval_image(&encoded, transform(resize, crop))?;
+        assert_eq!(planar.len(), 3 * 16 * 16);
+        assert!(planar[..256].iter().all(|red| *red == 255));
+        assert!(planar[256..].iter().all(|other| *other == 0));
+        Ok(())
+    }
+
+    #[test]
+    fn a_crop_larger_than_the_image_is_refused() {
+        let (resize, crop) = (10, 11);
+        let error = eval_image(&[], transform(resize, crop)).err();
+        assert!(matches!(error, Some(DataError::Settings(_))));
+    }
+
+    #[test]
+    fn version_names_the_crates_as_they_are_locked() -> anyhow::Result<()> {
+        let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.lock");
+        let lock = fs::read_to_string(lock)?;
+        let mut locked = BTreeMap::new();
+        for package in lock.split("[[package]]") {
+            let field = |name: &str| {
+                let line = package.lines().find_map(|line| line.strip_prefix(name));
+                line.map(|value| value.trim_matches('"'))
+            };
+            if let (Some(name), Some(version)) = (field("name = "), field("version = ")) {
+                locked.insert(name, version);
+            }
+        }
+        for named in VERSION.split(' ').skip(1) {
+            let (name, version) = named.rsplit_once('-').unwrap_or_default();
+            assert_eq!(
+                locked.get(name),
+                Some(&version),
+                "write it into VERSION: caches made by another {name} are not to be used"
+            );
+        }
+        Ok(())
     }
 }

@@ -35,7 +35,12 @@ impl Sources {
     /// Where a dataset's files are; whether they are the right ones is not looked at.
     #[must_use]
     pub fn find_dataset(&self, entry: &DatasetEntry) -> Presence {
-        let folder = |path: &str| self.folders.iter().map(|root| root.join(path)).find(|p| p.is_dir());
+        let folder = |path: &str| {
+            self.folders
+                .iter()
+                .map(|root| root.join(path))
+                .find(|p| p.is_dir())
+        };
         if let Some(original) = &entry.original
             && let Some(path) = folder(&original.path)
         {
@@ -54,21 +59,21 @@ impl Sources {
         }
     }
 
-    fn find_files(
-        &self,
-        repository: &Repository<'_>,
-        files: &[&File],
-        revision: &str,
-    ) -> Presence {
+    fn find_files(&self, repository: &Repository<'_>, files: &[&File], revision: &str) -> Presence {
         let in_mirror = |root: &PathBuf| {
             let listed = repository.files_below(root);
-            files.iter().all(|file| listed.iter().any(|path| file.fits(path)))
+            files
+                .iter()
+                .all(|file| listed.iter().any(|path| file.fits(path)))
         };
         if let Some(root) = repository.mirrors.0.iter().find(|root| in_mirror(root)) {
             return Presence::Mirror(repository.folder(root));
         }
         let cached = repository.cached(revision);
-        if files.iter().all(|file| cached.iter().any(|path| file.fits(path))) {
+        if files
+            .iter()
+            .all(|file| cached.iter().any(|path| file.fits(path)))
+        {
             Presence::HubCache
         } else {
             Presence::Absent

@@ -47,16 +47,9 @@ impl<'a> Samples<'a> {
             labels: Vec::new(),
             split: OnceCell::new(),
         };
-        let key = samples.key(Selection::All, 0);
         samples.labels = match &sources.cache {
             None => samples.split()?.labels().to_vec(),
-            Some(cache) => match cache.open(&key) {
-                Some(cached) => cached.labels,
-                None => {
-                    let labels = samples.split()?.labels();
-                    cache.open_or_make(&key, labels, |_, _, _| Ok(()))?.labels
-                }
-            },
+            Some(cache) => samples.cached_labels(cache)?,
         };
         Ok(samples)
     }
@@ -103,6 +96,17 @@ impl<'a> Samples<'a> {
             let labels = draw.iter().map(|&index| self.labels[index]).collect();
             ImageSet::of(self.size, self.dataset.classes, pixels, labels)
         }))
+    }
+
+    /// The labels in the cache, put there if need be.
+    fn cached_labels(&self, cache: &Cache) -> Result<Vec<i64>, DataError> {
+        let key = self.key(Selection::All, 0);
+        if let Some(cached) = cache.open(&key) {
+            return Ok(cached.labels);
+        }
+        let labels = self.split()?.labels();
+        let nothing = |_: &File, _, _: &Room| Ok(());
+        Ok(cache.open_or_make(&key, labels, nothing)?.labels)
     }
 
     /// The pixels of the `chosen` samples in the cache, made if need be.

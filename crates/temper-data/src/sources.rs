@@ -10,10 +10,12 @@ use std::{
 
 use temper_core::{
     Digest,
-    catalog::{File, PinnedDataset, PinnedModel, Source},
+    catalog::{Commit, File, PinnedDataset, PinnedModel, Source},
     random::{Keyed, Purpose},
     spec::DataSettings,
 };
+
+use temper_hub::{BlockingHub, RepoKind};
 
 use crate::{
     DataError, ImageSet, TrainingSplits,
@@ -37,6 +39,7 @@ pub struct Sources {
     pub(crate) folders: Vec<PathBuf>,
     pub(crate) digests: Digests,
     pub(crate) cache: Option<Cache>,
+    hub: Option<BlockingHub>,
     pub(crate) decoded: AtomicU64,
     training: Memo<(Digest, DataSettings), TrainingSplits>,
     tests: Memo<(Digest, TestRequest), Arc<ImageSet>>,
@@ -67,10 +70,18 @@ impl Sources {
             folders,
             digests: Digests::default(),
             cache: None,
+            hub: None,
             decoded: AtomicU64::new(0),
             training: Memo::new(),
             tests: Memo::new(),
         }
+    }
+
+    /// Asks this hub for what no mirror folder holds.
+    #[must_use]
+    pub fn with_hub(mut self, hub: BlockingHub) -> Self {
+        self.hub = Some(hub);
+        self
     }
 
     /// Keeps decoded images in `pixels/` below this folder, which is made when it is first needed,
@@ -97,7 +108,8 @@ impl Sources {
             path: model.file.clone(),
             sha256: model.sha256,
         };
-        self.repository("models", &model.repository).verified(&file)
+        self.repository(RepoKind::Model, &model.repository, model.commit.clone())
+            .verified(&file)
     }
 
     /// The training and validation images, both drawn stratified from the official training split:
@@ -199,7 +211,8 @@ impl Sources {
                     Part::Train => (train_images, train_labels),
                     Part::Test => (test_images, test_labels),
                 };
-                let repository = self.repository("datasets", repository);
+                let repository =
+                    self.repository(RepoKind::Dataset, repository, dataset.source.commit());
                 let labels = repository.verified(labels)?;
                 Ok(Box::new(IdxSplit::open(
                     repository.verified(images)?,
@@ -215,7 +228,8 @@ impl Sources {
                 label_column,
                 ..
             } => {
-                let repository = self.repository("datasets", repository);
+                let repository =
+                    self.repository(RepoKind::Dataset, repository, dataset.source.commit());
                 let files = match part {
                     Part::Train => train,
                     Part::Test => test,
@@ -238,10 +252,17 @@ impl Sources {
         }
     }
 
-    /// A hub repository of the `kind` `models` or `datasets`.
-    pub(crate) fn repository<'a>(&'a self, kind: &'static str, name: &'a str) -> Repository<'a> {
+    /// A hub repository, at `commit` where it is pinned to one.
+    pub(crate) fn repository<'a>(
+        &'a self,
+        kind: RepoKind,
+        name: &'a str,
+        commit: Option<Commit>,
+    ) -> Repository<'a> {
         Repository {
             mirrors: &self.mirrors,
+            hub: self.hub.as_ref(),
+            commit,
             digests: &self.digests,
             kind,
             name,

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use temper_core::spec::RESULT_VERSION;
+use temper_data::DataError;
 use temper_proto::v1;
 use temper_service::{
     client::{ConnectError, is_transient},
@@ -40,6 +41,9 @@ pub enum SessionError {
     /// The system gives no thread to libtorch.
     #[error("the libtorch thread cannot be started")]
     Engine(#[source] std::io::Error),
+    /// Where images and weights lie cannot be made out.
+    #[error(transparent)]
+    Inputs(#[from] DataError),
     /// The coordinator does not want this worker.
     #[error("the coordinator refused to register this worker: {}", status::explain(.0))]
     Refused(Status),
@@ -69,7 +73,7 @@ enum Leased {
 /// When the coordinator refuses this worker for good, or its object store is out of reach.
 pub async fn run(config: Config, stop: Stop) -> Result<(), SessionError> {
     let coordinator = Coordinator::new(&config.coordinator)?;
-    let sources = config.inputs.sources().map_err(SessionError::Hub)?;
+    let sources = config.inputs.sources()?;
     let host = Host {
         engine: Engine::start(config.threads()).map_err(SessionError::Engine)?,
         sources: Arc::new(sources),

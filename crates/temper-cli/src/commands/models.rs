@@ -24,14 +24,20 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let sources = checkout::with_mirror(args.inputs.clone()).sources()?;
     let here = |entry: &ModelEntry| sources.find_model(entry);
     if args.json {
-        let models = catalog.models.iter().map(|(name, entry)| {
-            json!({ "name": name, "entry": entry, "here": presence(&here(entry)) })
-        });
+        let models = catalog.models.iter().map(
+            |(name, entry)| json!({ "name": name, "entry": entry, "here": presence(&here(entry)) }),
+        );
         output::line(serde_json::Value::from_iter(models));
         return Ok(());
     }
     let columns = [
-        "MODEL", "ARCHITECTURE", ">PARAMETERS", ">FLOPS", "LICENCE", "PINNED", "HERE",
+        "MODEL",
+        "ARCHITECTURE",
+        ">PARAMETERS",
+        ">FLOPS",
+        "LICENCE",
+        "PINNED",
+        "HERE",
     ];
     let rows = catalog.models.iter().map(|(name, entry)| {
         vec![
@@ -49,7 +55,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn number(value: Option<f64>, unit: &str) -> String {
-    value.map(|value| format!("{value:.1} {unit}")).unwrap_or_default()
+    value
+        .map(|value| format!("{value:.1} {unit}"))
+        .unwrap_or_default()
 }
 
 /// By what an entry is pinned.

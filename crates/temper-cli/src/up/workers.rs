@@ -67,7 +67,11 @@ pub fn program(given: Option<&Path>) -> anyhow::Result<PathBuf> {
 
 /// Folders as a variable of the environment lists them.
 fn listed(folders: &[PathBuf]) -> OsString {
-    folders.iter().map(PathBuf::as_os_str).collect::<Vec<_>>().join(OsStr::new(":"))
+    folders
+        .iter()
+        .map(PathBuf::as_os_str)
+        .collect::<Vec<_>>()
+        .join(OsStr::new(":"))
 }
 
 impl Crew {

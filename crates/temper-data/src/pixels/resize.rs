@@ -21,7 +21,7 @@ pub(super) fn resize(
         width: image.width(),
         height: image.height(),
     };
-    let bytes = |width: u32, height: u32| 3 * u64::from(width) * u64::from(height);
+    let bytes = |width: u32, height: u32| (3 * u64::from(width)).saturating_mul(height.into());
     let empty = bytes(image.width(), image.height()) == 0 || bytes(width, height) == 0;
     if empty || bytes(width, image.height().max(height)) > MAX_BYTES {
         return Err(shape);
@@ -77,5 +77,50 @@ pub(super) fn crop_start(side: u32, crop: u32) -> u32 {
         half + 1
     } else {
         half
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn square(image: RgbImage, size: u32) -> Result<RgbImage, ImageFault> {
+        resize(image, size, size, FilterType::Bilinear)
+    }
+
+    #[test]
+    fn downscaling_averages_instead_of_skipping() -> anyhow::Result<()> {
+        let stripes = RgbImage::from_fn(64, 64, |x, _| {
+            image::Rgb([if x % 2 == 0 { 0 } else { 200 }; 3])
+        });
+        let inner = square(stripes, 8)?.get_pixel(4, 4).0[0];
+        assert!((90..=110).contains(&inner), "{inner}");
+        Ok(())
+    }
+
+    #[test]
+    fn rows_are_resized_before_columns() -> anyhow::Result<()> {
+        // By hand, each pass a mean rounded half up: rows first gives (1, 2), then 2; columns
+        // first would give (1, 1), then 1.
+        let picture = [0, 1, 2, 1].map(|value| [value; 3]).concat();
+        let image = RgbImage::from_raw(2, 2, picture).unwrap_or_default();
+        assert_eq!(square(image, 1)?.as_raw(), &[2, 2, 2]);
+        Ok(())
+    }
+
+    #[test]
+    fn sizes_round_as_torchvision_rounds() {
+        assert_eq!(short_side_to(256, 500, 375), (341, 256));
+        assert_eq!(short_side_to(256, 375, 500), (256, 341));
+        assert_eq!(
+            [0, 1, 2, 3, 5, 7].map(|cut| crop_start(224 + cut, 224)),
+            [0, 0, 1, 2, 2, 4]
+        );
+    }
+
+    #[test]
+    fn a_square_that_no_memory_holds_is_refused() {
+        let fault = square(RgbImage::new(2, 2), u32::MAX).err();
+        assert!(matches!(fault, Some(ImageFault::Shape { .. })), "{fault:?}");
     }
 }

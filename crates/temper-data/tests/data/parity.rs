@@ -123,41 +123,30 @@ fn difference(prefix: &str) -> anyhow::Result<Difference> {
     Ok(all)
 }
 
-#[test]
-fn photos_are_within_one_level_of_pillow_from_the_jpeg_bytes_on() -> anyhow::Result<()> {
-    let photos = difference("imagenet")?;
-    assert!(photos.within_one() >= 999_000, "{}", photos.within_one());
+/// What must hold is a level on 99.9 % of values; today's decoders and filter keep to it on all.
+fn assert_parity(prefix: &str) -> anyhow::Result<()> {
+    let found = difference(prefix)?;
+    assert!(found.within_one() >= 999_000, "{}", found.within_one());
+    assert!(found.largest <= 1, "{}", found.largest);
     Ok(())
 }
 
 #[test]
-fn every_kind_of_jpeg_is_within_one_level_of_pillow() -> anyhow::Result<()> {
-    let jpegs = difference("jpeg")?;
-    assert!(jpegs.within_one() >= 999_000, "{}", jpegs.within_one());
-    assert!(jpegs.largest <= 2, "{}", jpegs.largest);
-    Ok(())
+fn photos_are_within_a_level_of_pillow_from_the_jpeg_bytes_on() -> anyhow::Result<()> {
+    assert_parity("imagenet")
 }
 
 #[test]
-fn every_kind_of_png_is_within_one_level_of_pillow() -> anyhow::Result<()> {
-    let pngs = difference("png")?;
-    assert!(pngs.within_one() >= 999_000, "{}", pngs.within_one());
-    assert!(pngs.largest <= 2, "{}", pngs.largest);
-    Ok(())
+fn every_kind_of_jpeg_is_within_a_level_of_pillow() -> anyhow::Result<()> {
+    assert_parity("jpeg")
 }
 
 #[test]
-fn lossless_and_animated_webp_are_within_one_level_of_pillow() -> anyhow::Result<()> {
-    for prefix in ["webp_lossless", "webp_animated"] {
-        let webp = difference(prefix)?;
-        assert!(webp.within_one() >= 999_000, "{}", webp.within_one());
-    }
-    Ok(())
+fn every_kind_of_png_is_within_a_level_of_pillow() -> anyhow::Result<()> {
+    assert_parity("png")
 }
 
 #[test]
-fn lossy_webp_is_within_a_few_levels_of_pillow() -> anyhow::Result<()> {
-    let webp = difference("webp_lossy")?;
-    assert!(webp.within_one() >= 990_000, "{}", webp.within_one());
-    Ok(())
+fn every_kind_of_webp_is_within_a_level_of_pillow() -> anyhow::Result<()> {
+    assert_parity("webp")
 }
