@@ -67,6 +67,15 @@ test-rust:
 test-docs:
 	cargo test --locked --workspace --doc
 
+## Parity with the Python peers
+
+.PHONY: parity-models parity-fixtures
+parity-models: setup ## Compare every architecture at full size with timm and open_clip
+	@$(PYTHON) parity/run.py parity-models check_models.py
+
+parity-fixtures: setup ## Make the small networks anew that the tests compare with
+	@$(PYTHON) parity/run.py parity-fixtures make_model_fixtures.py
+
 ## Lints
 
 .PHONY: lint lint-fmt lint-clippy lint-deny lint-proto lint-sql lint-typos lint-docs audit

@@ -28,6 +28,10 @@ pub enum Purpose {
     EvaluationNoise,
     /// Initial values of the classification head.
     Head,
+    /// Residual branches that stochastic depth leaves out.
+    StochasticDepth,
+    /// Features that dropout leaves out.
+    Dropout,
 }
 
 /// The random numbers of one purpose in one round.
@@ -106,6 +110,8 @@ impl Purpose {
             Self::ValidationNoise => "validation-noise",
             Self::EvaluationNoise => "evaluation-noise",
             Self::Head => "head",
+            Self::StochasticDepth => "stochastic-depth",
+            Self::Dropout => "dropout",
         }
     }
 }

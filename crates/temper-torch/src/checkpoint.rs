@@ -45,10 +45,10 @@ struct Header {
 }
 
 /// A checkpoint that has been read.
-pub(crate) struct Saved {
+pub(crate) struct Saved<'a> {
     pub counters: Counters,
-    pub model: Tensors,
-    pub optimiser: Tensors,
+    pub model: Tensors<'a>,
+    pub optimiser: Tensors<'a>,
 }
 
 /// Writes a checkpoint of the job with the key `training`.
@@ -83,7 +83,7 @@ pub(crate) fn encode(
 ///
 /// # Errors
 /// [`TorchError::BadCheckpoint`].
-pub(crate) fn decode(training: Digest, bytes: &[u8]) -> Result<Saved, TorchError> {
+pub(crate) fn decode(training: Digest, bytes: &[u8]) -> Result<Saved<'_>, TorchError> {
     let bad = |reason: String| TorchError::BadCheckpoint(reason);
     let tensors = Tensors::parse("the checkpoint", bytes).map_err(|e| bad(e.to_string()))?;
     let header = tensors

@@ -51,6 +51,24 @@ pub enum TorchError {
         /// The names there are.
         known: String,
     },
+    /// An image size that an architecture does not take.
+    #[error("{architecture} cannot use images of {size} pixels a side: {reason}")]
+    ImageSize {
+        /// The architecture.
+        architecture: String,
+        /// The size asked for.
+        size: u32,
+        /// Why not, and what would do.
+        reason: String,
+    },
+    /// A scripted module that cannot be loaded, or not be trained.
+    #[error("the scripted module {file} cannot be used: {reason}")]
+    Module {
+        /// The file.
+        file: String,
+        /// Why not, and what would do.
+        reason: String,
+    },
     /// A device that does not exist, or is not there.
     #[error("no device `{0}`: cpu, or cuda:N with N below the count of GPUs that libtorch sees")]
     UnknownDevice(String),
@@ -90,6 +108,8 @@ impl TorchError {
             | Self::MissingTensors { .. }
             | Self::Shape { .. }
             | Self::UnknownArchitecture { .. }
+            | Self::ImageSize { .. }
+            | Self::Module { .. }
             | Self::UnknownDevice(_)
             | Self::BadInput(_) => ErrorKind::InvalidInput,
             Self::BadCheckpoint(_) => ErrorKind::FailedPrecondition,

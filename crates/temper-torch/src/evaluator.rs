@@ -1,5 +1,7 @@
 //! Accuracy against epsilon of a trained model.
 
+use std::path::Path;
+
 use temper_core::{
     curve::Point,
     random::{Keyed, Purpose},
@@ -12,9 +14,18 @@ use crate::{
     batch::Images,
     engine::{self, Device},
     measure::{Attack, CHUNK, survivors},
-    models::{Architecture, Head, Network},
+    models::{Architecture, Head, Network, Source},
     tensors::Tensors,
 };
+
+/// A trained model.
+#[derive(Debug, Clone, Copy)]
+pub struct StoredModel<'a> {
+    /// Safetensors as a training yields it.
+    pub bytes: &'a [u8],
+    /// The module's file, where the architecture is a scripted one.
+    pub module: Option<&'a Path>,
+}
 
 /// How far an evaluation is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +49,7 @@ pub enum EvaluateOutcome {
     Aborted,
 }
 
-/// Measures `model` (safetensors as a training yields it) on all of `test`, at each strength of
+/// Measures `model` on all of `test`, at each strength of
 /// the grid in ascending order. A sample that is wrong at one strength counts as wrong at all
 /// larger ones and is not attacked again; at epsilon 0 nothing is crafted, so that the first point
 /// is the clean accuracy.
@@ -55,15 +66,16 @@ pub enum EvaluateOutcome {
 /// are not finite, else what libtorch says.
 pub fn evaluate(
     spec: &EvaluateSpec,
-    model: &[u8],
+    model: StoredModel<'_>,
     (test, batch): (&ImageSet, usize),
     device: Device,
     observer: &mut dyn FnMut(Progress) -> Control,
 ) -> Result<EvaluateOutcome, TorchError> {
     engine::run(|| {
-        let source = Tensors::parse("the trained model", model)?;
+        let stored = Tensors::parse("the trained model", model.bytes)?;
+        let source = Source::stored(&stored, model.module);
         let architecture = Architecture::of(&spec.train);
-        let network = Network::load(&architecture, &source, Head::Stored, device)?;
+        let network = Network::load(&architecture, source, Head::Stored, device)?;
         let wanted = (spec.train.data.image_size, architecture.classes);
         let images = Images::new("test", test, wanted, device)?;
         if images.len() == 0 {

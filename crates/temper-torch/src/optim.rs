@@ -44,6 +44,12 @@ struct Slot {
     name: String,
     parameter: Tensor,
     is_head: bool,
+    /// Made at the first step: until then a loading model has the memory to itself.
+    moments: Option<Moments>,
+}
+
+/// Running means of a gradient and of its square.
+struct Moments {
     mean: Tensor,
     square: Tensor,
 }
@@ -82,15 +88,11 @@ impl AdamW {
         let slots = parameters
             .iter()
             .filter(|parameter| parameter.trainable)
-            .map(|parameter| {
-                let zeros = || parameter.tensor.detach().zeros_like();
-                Slot {
-                    name: parameter.name.clone(),
-                    parameter: parameter.tensor.shallow_clone(),
-                    is_head: parameter.is_head(),
-                    mean: zeros(),
-                    square: zeros(),
-                }
+            .map(|parameter| Slot {
+                name: parameter.name.clone(),
+                parameter: parameter.tensor.shallow_clone(),
+                is_head: parameter.is_head,
+                moments: None,
             });
         Self {
             slots: slots.collect(),
@@ -131,19 +133,30 @@ impl AdamW {
             if slot.parameter.dim() > 1 && self.weight_decay > 0.0 {
                 let _ = slot.parameter.g_mul_scalar_(1.0 - rate * self.weight_decay);
             }
-            let _ = slot.mean.lerp_(gradient, 1.0 - BETA_1);
-            slot.square *= BETA_2;
-            slot.square += gradient * gradient * (1.0 - BETA_2);
-            let deviation = slot.square.sqrt() / correction_2 + EPSILON;
-            slot.parameter -= &slot.mean / deviation * (rate / correction_1);
+            let zeros = || slot.parameter.detach().zeros_like();
+            let moments = slot.moments.get_or_insert_with(|| Moments {
+                mean: zeros(),
+                square: zeros(),
+            });
+            let _ = moments.mean.lerp_(gradient, 1.0 - BETA_1);
+            moments.square *= BETA_2;
+            moments.square += gradient * gradient * (1.0 - BETA_2);
+            let deviation = moments.square.sqrt() / correction_2 + EPSILON;
+            slot.parameter -= &moments.mean / deviation * (rate / correction_1);
         }
     }
 
-    /// The moments by name: `mean.<parameter>` and `square.<parameter>`.
+    /// The moments by name: `mean.<parameter>` and `square.<parameter>`; none before the first
+    /// step.
     pub fn state(&self) -> impl Iterator<Item = (String, &Tensor)> {
         self.slots.iter().flat_map(|slot| {
             let named = |moment: &str| format!("{moment}.{}", slot.name);
-            [(named("mean"), &slot.mean), (named("square"), &slot.square)]
+            slot.moments.iter().flat_map(move |moments| {
+                [
+                    (named("mean"), &moments.mean),
+                    (named("square"), &moments.square),
+                ]
+            })
         })
     }
 
@@ -153,16 +166,24 @@ impl AdamW {
     /// [`TorchError::BadCheckpoint`] when a moment is missing or of another shape.
     pub fn restore(&mut self, state: &Tensors, steps: u64) -> Result<(), TorchError> {
         for slot in &mut self.slots {
-            for (moment, tensor) in [("mean", &mut slot.mean), ("square", &mut slot.square)] {
-                let name = format!("{moment}.{}", slot.name);
-                let saved = state
-                    .get(&name)
-                    .filter(|saved| saved.size() == tensor.size());
-                let saved = saved.ok_or_else(|| {
-                    TorchError::BadCheckpoint(format!("{name} is missing or of another shape"))
-                })?;
-                tensor.copy_(saved);
+            slot.moments = None;
+            if steps == 0 {
+                continue;
             }
+            let saved = |moment: &str| {
+                let name = format!("{moment}.{}", slot.name);
+                state
+                    .get(&name)
+                    .filter(|saved| saved.size() == slot.parameter.size())
+                    .map(|saved| saved.to_device(slot.parameter.device()))
+                    .ok_or_else(|| {
+                        TorchError::BadCheckpoint(format!("{name} is missing or of another shape"))
+                    })
+            };
+            slot.moments = Some(Moments {
+                mean: saved("mean")?,
+                square: saved("square")?,
+            });
         }
         self.steps = steps;
         Ok(())

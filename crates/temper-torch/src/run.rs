@@ -14,10 +14,9 @@ use crate::{
     Control, Interrupted, Observer, TorchError, TrainOutcome, TrainedModel, Training, attack,
     batch::{Images, flip},
     checkpoint::{self, Counters},
-    models::{Architecture, Head, Mode, Network},
+    models::{Architecture, Draws, Head, Mode, Network, Source},
     optim::{AdamW, Rates},
     plan::Plan,
-    tensors::Tensors,
     validation::validate,
 };
 
@@ -49,15 +48,15 @@ impl<'a> Run<'a> {
         let decay = spec.hyperparameters.weight_decay;
         let (network, optimiser, counters) = if let Some(bytes) = resume {
             let saved = checkpoint::decode(key, bytes)?;
-            let network = Network::load(&architecture, &saved.model, Head::Stored, device)
+            let source = Source::stored(&saved.model, Some(training.weights));
+            let network = Network::load(&architecture, source, Head::Stored, device)
                 .map_err(|error| TorchError::BadCheckpoint(error.to_string()))?;
             let mut optimiser = AdamW::new(&network, decay);
             optimiser.restore(&saved.optimiser, saved.counters.step)?;
             (network, optimiser, saved.counters)
         } else {
-            let source = Tensors::read(training.weights)?;
             let head = Head::Fresh { seed: spec.seed };
-            let network = Network::load(&architecture, &source, head, device)?;
+            let network = Network::pretrained(&architecture, training.weights, head, device)?;
             let optimiser = AdamW::new(&network, decay);
             (network, optimiser, Counters::default())
         };
@@ -162,7 +161,13 @@ impl<'a> Run<'a> {
             x = attack::pgd(&model, (&x, &y), epsilon, pgd, noise.as_ref())
                 .map_err(|error| self.diverged(error))?;
         }
-        let loss = attack::cross_entropy_sum(&self.network.logits(&x, Mode::Train), &y);
+        let draws = Draws {
+            seed: self.spec.seed,
+            epoch,
+            samples,
+        };
+        let logits = self.network.logits(&x, Mode::Train(draws));
+        let loss = attack::cross_entropy_sum(&logits, &y);
         let value = loss.double_value(&[]);
         if !value.is_finite() {
             return Err(self.diverged(TorchError::NotFinite));

@@ -3,11 +3,14 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
-    fs,
+    fs::File,
+    ops::Range,
     path::Path,
+    sync::Arc,
 };
 
-use safetensors::{Dtype, SafeTensors, View, tensor::TensorView};
+use memmap2::Mmap;
+use safetensors::{Dtype, SafeTensors, View};
 use tch::{Kind, Tensor};
 
 use crate::TorchError;
@@ -15,53 +18,87 @@ use crate::TorchError;
 /// The one metadata key that is written: a second would make the bytes depend on hash order.
 const METADATA_KEY: &str = "temper";
 
-/// Tensors by name, on the processor, in single precision.
-pub struct Tensors {
+/// Tensors by name, read from a file or from bytes when they are asked for, so that a model that
+/// takes them one by one needs memory for its own alone.
+pub struct Tensors<'a> {
     origin: String,
-    by_name: BTreeMap<String, Tensor>,
+    bytes: Bytes<'a>,
+    by_name: BTreeMap<String, Entry>,
     metadata: Option<String>,
 }
 
-impl Tensors {
-    /// Reads a safetensors file.
+/// What the values are read from.
+#[derive(Clone)]
+enum Bytes<'a> {
+    Borrowed(&'a [u8]),
+    Mapped(Arc<Mmap>),
+}
+
+enum Entry {
+    /// Values in the bytes.
+    Stored {
+        kind: Kind,
+        shape: Vec<i64>,
+        range: Range<usize>,
+    },
+    /// A tensor that was made here.
+    Made(Tensor),
+}
+
+impl<'a> Tensors<'a> {
+    /// Maps a safetensors file into memory; nobody may write to the file while this is used. Its
+    /// pages are the system's to keep or drop: they are no memory of the process's own.
     ///
     /// # Errors
     /// [`TorchError::Unreadable`], or [`TorchError::Damaged`] naming the file.
-    pub fn read(file: &Path) -> Result<Self, TorchError> {
+    pub fn read(file: &Path) -> Result<Tensors<'static>, TorchError> {
         let origin = file.display().to_string();
-        let bytes = fs::read(file).map_err(|source| TorchError::Unreadable {
+        let mapped = map(file).map_err(|source| TorchError::Unreadable {
             file: origin.clone(),
             source,
         })?;
-        Self::parse(origin, &bytes)
+        Tensors::index(origin, Bytes::Mapped(Arc::new(mapped)))
     }
 
-    /// Reads safetensors bytes; `origin` names them in errors. Half precision is widened to
-    /// single.
+    /// Reads safetensors bytes; `origin` names them in errors.
     ///
     /// # Errors
     /// [`TorchError::Damaged`].
-    pub fn parse(origin: impl Into<String>, bytes: &[u8]) -> Result<Self, TorchError> {
-        let origin = origin.into();
+    pub fn parse(origin: impl Into<String>, bytes: &'a [u8]) -> Result<Self, TorchError> {
+        Self::index(origin.into(), Bytes::Borrowed(bytes))
+    }
+
+    fn index(origin: String, bytes: Bytes<'a>) -> Result<Self, TorchError> {
         let damaged = |reason: String| TorchError::Damaged {
             file: origin.clone(),
             reason,
         };
-        let file = SafeTensors::deserialize(bytes).map_err(|error| damaged(error.to_string()))?;
+        let whole = bytes.get();
+        let file = SafeTensors::deserialize(whole).map_err(|error| damaged(error.to_string()))?;
         let (_, header) =
-            SafeTensors::read_metadata(bytes).map_err(|error| damaged(error.to_string()))?;
+            SafeTensors::read_metadata(whole).map_err(|error| damaged(error.to_string()))?;
         let metadata = header
             .metadata()
             .as_ref()
             .and_then(|all| all.get(METADATA_KEY).cloned());
         let mut by_name = BTreeMap::new();
         for (name, view) in file.tensors() {
-            if let Some(tensor) = to_tensor(&view).map_err(|r| damaged(format!("{name}: {r}")))? {
-                by_name.insert(name, tensor);
-            }
+            let Some(kind) = kind(view.dtype()).map_err(|r| damaged(format!("{name}: {r}")))?
+            else {
+                continue;
+            };
+            // The view's place within the whole: its file offers values, not offsets.
+            let start = view.data().as_ptr() as usize - whole.as_ptr() as usize;
+            let entry = Entry::Stored {
+                kind,
+                shape: signed(view.shape()),
+                range: start..start + view.data().len(),
+            };
+            by_name.insert(name, entry);
         }
         Ok(Self {
             origin,
+            bytes,
             by_name,
             metadata,
         })
@@ -69,9 +106,11 @@ impl Tensors {
 
     /// Tensors made here.
     pub(crate) fn from_named<const N: usize>(origin: &str, named: [(String, Tensor); N]) -> Self {
+        let made = named.map(|(name, tensor)| (name, Entry::Made(tensor)));
         Self {
             origin: origin.to_owned(),
-            by_name: named.into(),
+            bytes: Bytes::Borrowed(&[]),
+            by_name: made.into(),
             metadata: None,
         }
     }
@@ -82,10 +121,17 @@ impl Tensors {
         &self.origin
     }
 
-    /// The tensor of that name.
+    /// The tensor of that name, on the processor, widened to single precision: a copy that nothing
+    /// else holds.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Tensor> {
-        self.by_name.get(name)
+    pub fn get(&self, name: &str) -> Option<Tensor> {
+        Some(match self.by_name.get(name)? {
+            Entry::Stored { kind, shape, range } => {
+                let values = self.bytes.get().get(range.clone())?;
+                Tensor::from_data_size(values, shape, *kind).to_kind(Kind::Float)
+            }
+            Entry::Made(tensor) => tensor.copy(),
+        })
     }
 
     /// All names, sorted.
@@ -102,22 +148,49 @@ impl Tensors {
     /// The tensors whose names start with `prefix`, under what follows it.
     #[must_use]
     pub fn below(&self, prefix: &str) -> Self {
-        let by_name = self
-            .by_name
-            .iter()
-            .filter_map(|(name, tensor)| {
-                Some((
-                    name.strip_prefix(prefix)?.to_owned(),
-                    tensor.shallow_clone(),
-                ))
-            })
-            .collect();
+        let by_name = self.by_name.iter().filter_map(|(name, entry)| {
+            Some((name.strip_prefix(prefix)?.to_owned(), entry.share()))
+        });
         Self {
             origin: self.origin.clone(),
-            by_name,
+            bytes: self.bytes.clone(),
+            by_name: by_name.collect(),
             metadata: None,
         }
     }
+}
+
+impl Bytes<'_> {
+    fn get(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(bytes) => bytes,
+            Self::Mapped(file) => file,
+        }
+    }
+}
+
+impl Entry {
+    fn share(&self) -> Self {
+        match self {
+            Self::Stored { kind, shape, range } => Self::Stored {
+                kind: *kind,
+                shape: shape.clone(),
+                range: range.clone(),
+            },
+            Self::Made(tensor) => Self::Made(tensor.shallow_clone()),
+        }
+    }
+}
+
+#[expect(
+    unsafe_code,
+    reason = "a mapping is sound while nobody shortens or rewrites the file: weights lie in caches \
+              whose files are put in place whole and never written to again"
+)]
+fn map(file: &Path) -> std::io::Result<Mmap> {
+    let file = File::open(file)?;
+    // SAFETY: see the reason above.
+    unsafe { Mmap::map(&file) }
 }
 
 /// Safetensors bytes of single-precision `tensors`, and a text of the caller's; equal tensors and
@@ -180,27 +253,23 @@ impl View for Floats {
     }
 }
 
-/// A view as single precision; none for what no model here uses (counters such as timm's
+/// How libtorch calls a number format; none for what no model here uses (counters such as timm's
 /// `num_batches_tracked`).
-fn to_tensor(view: &TensorView<'_>) -> Result<Option<Tensor>, String> {
-    let kind = match view.dtype() {
+fn kind(format: Dtype) -> Result<Option<Kind>, String> {
+    Ok(Some(match format {
         Dtype::F32 => Kind::Float,
         Dtype::F16 => Kind::Half,
         Dtype::BF16 => Kind::BFloat16,
         Dtype::F64 => Kind::Double,
         Dtype::I64 | Dtype::I32 => return Ok(None),
         other => return Err(format!("number format {other:?} is not read here")),
-    };
-    let shape: Result<Vec<i64>, _> = view
-        .shape()
-        .iter()
-        .map(|&side| i64::try_from(side))
-        .collect();
-    let shape = shape.map_err(|error| error.to_string())?;
-    let tensor = Tensor::f_from_data_size(view.data(), &shape, kind)
-        .and_then(|tensor| tensor.f_to_kind(Kind::Float))
-        .map_err(|error| error.to_string())?;
-    Ok(Some(tensor))
+    }))
+}
+
+/// A shape in libtorch's numbers; no array that fits memory has a side above `i64::MAX`.
+fn signed(shape: &[usize]) -> Vec<i64> {
+    let side = |&side: &usize| i64::try_from(side).unwrap_or(i64::MAX);
+    shape.iter().map(side).collect()
 }
 
 #[cfg(test)]
@@ -221,11 +290,12 @@ mod tests {
             .unwrap()
         };
         assert_eq!(bytes(), bytes());
-        let read = Tensors::parse("memory", &bytes()).unwrap();
+        let written = bytes();
+        let read = Tensors::parse("memory", &written).unwrap();
         assert_eq!(read.names().collect::<Vec<_>>(), ["a.x", "b"]);
         assert_eq!(read.metadata(), Some("text"));
-        assert_eq!(read.get("a.x").unwrap(), &a);
-        assert_eq!(read.below("a.").get("x").unwrap(), &a);
+        assert_eq!(read.get("a.x").unwrap(), a);
+        assert_eq!(read.below("a.").get("x").unwrap(), a);
     }
 
     #[test]

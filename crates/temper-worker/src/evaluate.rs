@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use temper_core::Digest;
-use temper_torch::{EvaluateOutcome, Progress};
+use temper_torch::{EvaluateOutcome, Progress, StoredModel};
 
 use crate::{
     JobError,
@@ -62,7 +62,10 @@ pub(crate) async fn run(attempt: &Attempt<'_>, task: EvaluateTask) -> Result<Don
     let outcome = host.engine.run(move || {
         temper_torch::evaluate(
             &task.spec,
-            &model,
+            StoredModel {
+                bytes: &model,
+                module: None,
+            },
             (&images, batch),
             device,
             &mut |progress| {

@@ -19,6 +19,7 @@ const fn stage(repeats: usize, kernel: i64, stride: i64, expansion: i64, channel
 
 /// The widths and depths of Lite0 are the base ones (Tan and Le 2019, table 1).
 pub(super) const LITE0: Plan = Plan {
+    stem: 32,
     stages: &[
         stage(1, 3, 1, 1, 16),
         stage(2, 3, 2, 6, 24),
@@ -28,6 +29,7 @@ pub(super) const LITE0: Plan = Plan {
         stage(4, 5, 2, 6, 192),
         stage(1, 3, 1, 6, 320),
     ],
+    features: 1280,
     padding: Padding::TensorFlow,
     batch_norm_epsilon: 1e-3,
 };

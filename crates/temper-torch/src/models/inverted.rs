@@ -5,17 +5,13 @@ use tch::Tensor;
 
 use super::{
     Backbone,
-    layers::{BatchNorm, Builder, Conv, ConvShape, Mode, Padding},
+    layers::{BatchNorm, Conv, ConvShape, DropPath, Mode, Padding, channels_last},
+    source::Builder,
 };
 
-/// Channels after the stem.
-const STEM: i64 = 32;
-/// Features of an image.
-pub(super) const FEATURES: i64 = 1280;
-
 /// A row of blocks of one width.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Stage {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Stage {
     /// Blocks.
     pub repeats: usize,
     /// Side of the depthwise kernel.
@@ -29,14 +25,21 @@ pub(super) struct Stage {
 }
 
 /// What tells the members of the family apart.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Plan {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Plan {
+    /// Channels after the stem.
+    pub stem: i64,
+    /// The rows of blocks.
     pub stages: &'static [Stage],
+    /// Features of an image.
+    pub features: i64,
+    /// How convolutions of stride 2 pad.
     pub padding: Padding,
+    /// Epsilon of the batch norms.
     pub batch_norm_epsilon: f64,
 }
 
-/// The network up to its pooled features, `f32[n, 3, s, s]` to `f32[n, 1280]`.
+/// The network up to its pooled features, `f32[n, 3, s, s]` to `f32[n, features]`.
 pub(super) struct InvertedResidualNetwork {
     stem: Unit,
     blocks: Vec<Block>,
@@ -52,43 +55,47 @@ struct Unit {
 
 struct Block {
     units: Vec<Unit>,
-    residual: bool,
+    /// Stochastic depth, where there is a way around the block.
+    residual: Option<DropPath>,
 }
 
 impl InvertedResidualNetwork {
-    pub fn new(builder: &mut Builder, plan: &Plan) -> Self {
-        let stem = ConvShape {
-            inputs: 3,
-            outputs: STEM,
-            kernel: 3,
-            stride: 2,
-            groups: 1,
-        };
+    pub fn new(builder: &mut Builder, plan: &Plan, drop_path: f64) -> Self {
+        let stem = ConvShape::dense((3, plan.stem), 3, 2);
         let stem = Unit::new(builder, plan, ("conv_stem", "bn1"), stem, true);
-        let (mut blocks, mut channels) = (Vec::new(), STEM);
+        let mut rates = drop_rates(drop_path, plan).into_iter();
+        let (mut blocks, mut channels) = (Vec::new(), plan.stem);
         for (i, stage) in plan.stages.iter().enumerate() {
-            for j in 0..stage.repeats {
+            for (j, rate) in rates.by_ref().take(stage.repeats).enumerate() {
                 let stride = if j == 0 { stage.stride } else { 1 };
                 let name = format!("blocks.{i}.{j}");
-                blocks.push(Block::new(
-                    builder,
-                    plan,
-                    &name,
-                    channels,
-                    &Stage { stride, ..*stage },
-                ));
+                let stage = Stage { stride, ..*stage };
+                let mut block = Block::new(builder, plan, &name, channels, &stage);
+                if stride == 1 && channels == stage.channels {
+                    block.residual = Some(builder.drop_path(rate));
+                }
+                blocks.push(block);
                 channels = stage.channels;
             }
         }
-        let head = ConvShape::pointwise(channels, FEATURES);
+        let head = ConvShape::pointwise(channels, plan.features);
         let head = Unit::new(builder, plan, ("conv_head", "bn2"), head, true);
         Self { stem, blocks, head }
     }
 }
 
+/// This family's rule: block i of n has i / n of the rate, so that none has all of it.
+#[expect(clippy::cast_precision_loss, reason = "counts of blocks")]
+fn drop_rates(rate: f64, plan: &Plan) -> Vec<f64> {
+    let blocks: usize = plan.stages.iter().map(|stage| stage.repeats).sum();
+    (0..blocks)
+        .map(|i| rate * i as f64 / blocks as f64)
+        .collect()
+}
+
 impl Backbone for InvertedResidualNetwork {
     fn features(&self, x: &Tensor, mode: Mode) -> Tensor {
-        let mut x = self.stem.forward(x, mode);
+        let mut x = self.stem.forward(&channels_last(x), mode);
         for block in &self.blocks {
             x = block.forward(&x, mode);
         }
@@ -153,7 +160,7 @@ impl Block {
             .collect();
         Self {
             units,
-            residual: stride == 1 && inputs == channels,
+            residual: None,
         }
     }
 
@@ -162,6 +169,9 @@ impl Block {
         for unit in &self.units {
             out = unit.forward(&out, mode);
         }
-        if self.residual { out + x } else { out }
+        match &self.residual {
+            Some(drop_path) => drop_path.forward(out, mode) + x,
+            None => out,
+        }
     }
 }

@@ -17,6 +17,7 @@ const fn stage(repeats: usize, stride: i64, expansion: i64, channels: i64) -> St
 
 /// Table 2 of the paper.
 pub(super) const PLAN: Plan = Plan {
+    stem: 32,
     stages: &[
         stage(1, 1, 1, 16),
         stage(2, 2, 6, 24),
@@ -26,6 +27,7 @@ pub(super) const PLAN: Plan = Plan {
         stage(3, 2, 6, 160),
         stage(1, 1, 6, 320),
     ],
+    features: 1280,
     padding: Padding::Symmetric,
     batch_norm_epsilon: 1e-5,
 };

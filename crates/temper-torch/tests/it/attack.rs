@@ -11,7 +11,7 @@ use crate::support::{fixture, formula_images, largest_difference};
 fn small(weights: &Tensors, x: &Tensor) -> Tensor {
     let of = |name: &str| weights.get(name).unwrap();
     let x = x.conv2d(
-        of("conv.weight"),
+        &of("conv.weight"),
         Some(of("conv.bias")),
         [2, 2],
         [1, 1],
@@ -20,7 +20,7 @@ fn small(weights: &Tensors, x: &Tensor) -> Tensor {
     );
     x.relu()
         .flatten(1, -1)
-        .linear(of("linear.weight"), Some(of("linear.bias")))
+        .linear(&of("linear.weight"), Some(of("linear.bias")))
 }
 
 fn settings(steps: u32, relative_step_size: f64, random_start: bool) -> Pgd {
@@ -40,8 +40,8 @@ fn pgd_equals_torchattacks() {
     for (name, random_start) in [("with_start", true), ("without_start", false)] {
         let attack = settings(10, 0.25, random_start);
         let noise = fixture.get("noise");
-        let crafted = pgd(&model, (&x, &y), 8.0 / 255.0, &attack, noise).unwrap();
-        let difference = largest_difference(&crafted, fixture.get(name).unwrap());
+        let crafted = pgd(&model, (&x, &y), 8.0 / 255.0, &attack, noise.as_ref()).unwrap();
+        let difference = largest_difference(&crafted, &fixture.get(name).unwrap());
         println!("{name}: largest difference {difference:e}");
         assert!(difference < 1e-6, "{name}: {difference}");
         assert!(largest_difference(&crafted, &x) > 0.03);

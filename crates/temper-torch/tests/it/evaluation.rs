@@ -6,7 +6,7 @@ use tch::{Kind, Tensor};
 use temper_core::{ErrorKind, curve::Point, schedule::Schedule, spec::EvaluateSpec};
 use temper_data::ImageSet;
 use temper_torch::{
-    Control, Device, EvaluateOutcome, TorchError, evaluate,
+    Control, Device, EvaluateOutcome, StoredModel, TorchError, evaluate,
     models::{Architecture, Head, Mode, Network},
     set_threads,
     tensors::Tensors,
@@ -29,10 +29,17 @@ fn spec() -> EvaluateSpec {
     evaluate_spec(longer_spec(Schedule::Standard))
 }
 
+fn stored(bytes: &[u8]) -> StoredModel<'_> {
+    StoredModel {
+        bytes,
+        module: None,
+    }
+}
+
 fn curve(spec: &EvaluateSpec, test: &ImageSet, batch: usize) -> Vec<Point> {
     set_threads(1);
     let observer = &mut |_| Control::Continue;
-    match evaluate(spec, model(), (test, batch), Device::CPU, observer).unwrap() {
+    match evaluate(spec, stored(model()), (test, batch), Device::CPU, observer).unwrap() {
         EvaluateOutcome::Finished(points) => points,
         EvaluateOutcome::Aborted => panic!("aborted"),
     }
@@ -102,14 +109,20 @@ fn evaluation_stops_when_told_to_and_says_how_far_it_is() {
     set_threads(1);
     let (spec, test) = (spec(), striped(75, 2000));
     let mut seen = Vec::new();
-    let outcome = evaluate(&spec, model(), (&test, 32), Device::CPU, &mut |progress| {
-        seen.push(progress);
-        if progress.grid_index == 1 {
-            Control::Abort
-        } else {
-            Control::Continue
-        }
-    });
+    let outcome = evaluate(
+        &spec,
+        stored(model()),
+        (&test, 32),
+        Device::CPU,
+        &mut |progress| {
+            seen.push(progress);
+            if progress.grid_index == 1 {
+                Control::Abort
+            } else {
+                Control::Continue
+            }
+        },
+    );
     assert_eq!(outcome.unwrap(), EvaluateOutcome::Aborted);
     let done: Vec<usize> = seen.iter().map(|progress| progress.done).collect();
     assert_eq!(done, [32, 64, 75, 32.min(seen[3].samples)]);
@@ -121,7 +134,7 @@ fn unsound_inputs_are_refused() {
     let (spec, test) = (spec(), striped(8, 0));
     let error = |spec: &EvaluateSpec, model: &[u8], test: &ImageSet| {
         let observer = &mut |_| Control::Continue;
-        evaluate(spec, model, (test, 32), Device::CPU, observer).unwrap_err()
+        evaluate(spec, stored(model), (test, 32), Device::CPU, observer).unwrap_err()
     };
     let damaged = error(&spec, &model()[..1000], &test);
     assert_eq!(damaged.kind(), ErrorKind::InvalidInput, "{damaged}");

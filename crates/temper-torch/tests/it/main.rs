@@ -5,5 +5,6 @@ mod attack;
 mod evaluation;
 mod models;
 mod optim;
+mod parity;
 mod support;
 mod training;

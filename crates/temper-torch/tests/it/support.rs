@@ -36,7 +36,7 @@ pub fn lite0_weights() -> PathBuf {
     mirror("models/temper/tf_efficientnet_lite0.pypi/model.safetensors")
 }
 
-pub fn fixture(name: &str) -> Tensors {
+pub fn fixture(name: &str) -> Tensors<'static> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     Tensors::read(&folder.join(name)).unwrap()
 }
