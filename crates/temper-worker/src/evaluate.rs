@@ -56,15 +56,21 @@ pub(crate) async fn run(attempt: &Attempt<'_>, task: EvaluateTask) -> Result<Don
     } = attempt;
     let model = host.models.fetch(reports, &task.artifact).await?;
     let (sources, spec) = (Arc::clone(&host.sources), Arc::clone(&task.spec));
-    let images =
-        read(move || sources.test(&spec.train.dataset, &spec.train.data, spec.samples)).await?;
+    let load = move || {
+        let train = &spec.train;
+        // A scripted module's structure is in its file alone.
+        let scripted = train.model.scripted.map(|_| sources.weights(&train.model));
+        let images = sources.test(&train.dataset, &train.data, spec.samples)?;
+        Ok((images, scripted.transpose()?))
+    };
+    let (images, module) = read(load).await?;
     let (batch, device, switch) = (host.eval_batch, host.device, switch.clone());
     let outcome = host.engine.run(move || {
         temper_torch::evaluate(
             &task.spec,
             StoredModel {
                 bytes: &model,
-                module: None,
+                module: module.as_deref(),
             },
             (&images, batch),
             device,

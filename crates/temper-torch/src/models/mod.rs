@@ -19,14 +19,16 @@ pub mod vit;
 
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
-use temper_core::{catalog::Normalisation, spec::TrainSpec};
+use temper_core::{
+    catalog::{Normalisation, Scripted},
+    spec::TrainSpec,
+};
 
 use self::plan::drop_rates;
 pub use self::{
     layers::{Draws, Mode, Padding},
     network::{Head, Network},
     plan::{ARCHITECTURES, Plan},
-    scripted::Scripted,
     source::{Parameter, Source, Unused},
 };
 
@@ -63,7 +65,11 @@ impl Architecture {
     #[must_use]
     pub fn of(spec: &TrainSpec) -> Self {
         Self {
+            prefix: spec.model.prefix.clone(),
             image_size: spec.data.image_size,
+            drop_path: spec.training.drop_path,
+            dropout: spec.training.dropout,
+            scripted: spec.model.scripted,
             ..Self::new(
                 &spec.model.architecture,
                 spec.dataset.classes,

@@ -71,7 +71,7 @@ impl Network {
             let plan = Plan::named(&architecture.name)?;
             return Self::of_plan(&plan, architecture, source, head, device);
         };
-        scripted.check_size(architecture)?;
+        scripted::check_size(*scripted, architecture)?;
         let (module, mut parameters) = ScriptedModule::load(*scripted, source, device)?;
         let none = Tensors::from_named(&architecture.name, []);
         let builder = Builder::new(source.tensors.unwrap_or(&none), "", device);

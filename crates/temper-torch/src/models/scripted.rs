@@ -22,9 +22,11 @@
 
 use std::{cell::RefCell, path::Path};
 
-use serde::{Deserialize, Serialize};
 use tch::{CModule, Kind, Tensor};
-use temper_core::random::{Keyed, Purpose};
+use temper_core::{
+    catalog::Scripted,
+    random::{Keyed, Purpose},
+};
 
 use super::{
     Architecture, Backbone, Mode,
@@ -37,34 +39,26 @@ pub(super) const HEAD: &str = "head";
 /// What precedes the names of a module's own tensors.
 const PREFIX: &str = "module.";
 
-/// What has to be said of a scripted module beside its file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Scripted {
-    /// Features of an image.
-    pub features: u32,
-    /// Side of the images in pixels.
-    pub image_size: u32,
-}
-
 /// A module and what tells it apart in messages.
 pub(super) struct ScriptedModule {
     module: RefCell<CModule>,
     file: String,
 }
 
-impl Scripted {
-    /// Refuses images of another size.
-    pub(super) fn check_size(self, architecture: &Architecture) -> Result<(), TorchError> {
-        let wanted = self.image_size;
-        if architecture.image_size == wanted {
-            return Ok(());
-        }
-        Err(TorchError::ImageSize {
-            architecture: architecture.name.clone(),
-            size: architecture.image_size,
-            reason: format!("the scripted module was made for {wanted}"),
-        })
+/// Refuses images of another size than the module takes.
+pub(super) fn check_size(
+    scripted: Scripted,
+    architecture: &Architecture,
+) -> Result<(), TorchError> {
+    let wanted = scripted.image_size;
+    if architecture.image_size == wanted {
+        return Ok(());
     }
+    Err(TorchError::ImageSize {
+        architecture: architecture.name.clone(),
+        size: architecture.image_size,
+        reason: format!("the scripted module was made for {wanted}"),
+    })
 }
 
 impl ScriptedModule {
