@@ -1,4 +1,4 @@
-//! `ConvNeXt` (Liu et al. 2022) as timm lays out and names it (`timm.models.convnext`); open_clip's
+//! `ConvNeXt` (Liu et al. 2022) as timm lays out and names it (`timm.models.convnext`); `open_clip`'s
 //! image towers `convnext_base_w` are the same behind a prefix.
 
 use tch::Tensor;

@@ -41,7 +41,7 @@ pub struct Architecture {
     pub classes: u32,
     /// Normalisation of the input.
     pub normalisation: Normalisation,
-    /// What precedes every name in the pretrained file (`visual.trunk.` in open_clip's). Files
+    /// What precedes every name in the pretrained file (`visual.trunk.` in `open_clip`'s). Files
     /// written here have no prefix.
     #[serde(default)]
     pub prefix: String,

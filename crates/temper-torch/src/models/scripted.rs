@@ -123,9 +123,9 @@ impl ScriptedModule {
         let evaluate = || self.forward(&x, false);
         let before = evaluate()?;
         if before.size() != [2, features] || before.kind() != Kind::Float {
-            let (size, kind) = (before.size(), before.kind());
+            let (found, kind) = (before.size(), before.kind());
             return Err(self.refused(format!(
-                "two images of {side} pixels give {kind:?}{size:?}; Float[2, {features}] is wanted"
+                "two images of {side} pixels give {kind:?}{found:?}; Float[2, {features}] is wanted"
             )));
         }
         let state: Vec<(&Parameter, Tensor)> = parameters

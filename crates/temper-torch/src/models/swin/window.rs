@@ -116,7 +116,7 @@ fn mask(side: i64, w: i64, shift: i64) -> Tensor {
 
 /// A relative position table `f32[rows, heads]` for windows of another side: linear between places
 /// that spread geometrically from the middle, timm's `resize_rel_pos_bias_table` (there after
-/// BEiT). None for what is no such table.
+/// `BEiT`). None for what is no such table.
 pub(super) fn resample_table(table: &Tensor, window: i64) -> Option<Tensor> {
     let &[rows, heads] = table.size().as_slice() else {
         return None;

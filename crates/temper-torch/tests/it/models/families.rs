@@ -1,7 +1,5 @@
 //! Small members of every family against timm, and mistakes that must not go unseen.
 
-use std::path::Path;
-
 use temper_torch::{
     Device,
     models::{
@@ -89,10 +87,23 @@ pub fn plan(name: &str) -> Plan {
     }
 }
 
+/// Members in which no sample sees another in training mode either.
+pub const PLANS_OF_LAYER_NORM: [&str; 4] = ["vit", "clip-vit", "swin", "convnext"];
+
+/// The network of a fixture with its architecture changed, and the side of its images.
+pub fn with_architecture(name: &str, change: impl Fn(&mut Architecture)) -> (Network, i64) {
+    let all = fixture(&format!("models/{name}.safetensors"));
+    let mut architecture: Architecture = serde_json::from_str(all.metadata().unwrap()).unwrap();
+    change(&mut architecture);
+    let weights = all.below("weights.");
+    let head = Head::Stored;
+    let network = Network::of_plan(&plan(name), &architecture, &weights, head, Device::CPU);
+    (network.unwrap(), i64::from(architecture.image_size))
+}
+
 /// A fixture and the network on its weights.
-pub fn member(name: &str) -> (Tensors<'static>, Architecture, Network) {
-    let file = Path::new("models").join(format!("{name}.safetensors"));
-    let all = fixture(file.to_str().unwrap());
+fn member(name: &str) -> (Tensors<'static>, Architecture, Network) {
+    let all = fixture(&format!("models/{name}.safetensors"));
     let architecture: Architecture = serde_json::from_str(all.metadata().unwrap()).unwrap();
     let head = if architecture.prefix.is_empty() {
         Head::Stored

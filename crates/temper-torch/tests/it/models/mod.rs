@@ -1,6 +1,10 @@
 //! Models against timm, and what becomes of unsound weights.
 
 mod families;
+mod memory;
+mod regularisation;
+mod scripted;
+mod sizes;
 
 use std::fs;
 
