@@ -7,6 +7,7 @@
 //! On one thread ([`set_threads`], called on the thread that computes) everything is repeatable to the last bit.
 
 pub mod attack;
+pub mod augment;
 mod batch;
 mod checkpoint;
 mod engine;
