@@ -76,6 +76,13 @@ parity-models: setup ## Compare every architecture at full size with timm and op
 parity-fixtures: setup ## Make the small networks anew that the tests compare with
 	@$(PYTHON) parity/run.py parity-fixtures make_model_fixtures.py
 
+## Benchmarks
+
+# In the dev profile, as `make demo` runs: libtorch is built the same in any, and the loader is not faster in it.
+.PHONY: bench-loader
+bench-loader: setup ## Compare the loader's images a second with what a training step takes
+	@cargo bench --locked --profile dev --package temper-torch --bench loader
+
 ## Lints
 
 .PHONY: lint lint-fmt lint-clippy lint-deny lint-proto lint-sql lint-typos lint-docs audit

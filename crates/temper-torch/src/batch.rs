@@ -38,63 +38,61 @@ impl<'a> Images<'a> {
 
     /// Pixels `f32[n, 3, s, s]` in `[0, 1]` and labels `i64[n]` of `samples`.
     pub fn batch(&self, samples: &[usize]) -> (Tensor, Tensor) {
-        let length = 3 * self.side() * self.side();
-        let mut bytes = Vec::with_capacity(samples.len() * length);
-        for &sample in samples {
-            bytes.extend_from_slice(self.set.image(sample));
-        }
-        let labels: Vec<i64> = samples
-            .iter()
-            .map(|&sample| self.set.labels[sample])
-            .collect();
-        let device = self.device.tch();
+        let (pixels, labels) = gather(self.set, samples);
+        self.to_device(&pixels, &labels)
+    }
+
+    /// The same of what [`gather`] gave.
+    pub fn to_device(&self, pixels: &[u8], labels: &[i64]) -> (Tensor, Tensor) {
         // To the device as bytes: a quarter of the way to go.
-        let pixels = Tensor::from_slice(&bytes)
-            .reshape(self.shape(samples))
-            .to_device(device);
+        let pixels = self.squares(Tensor::from_slice(pixels));
         (
             pixels.to_kind(Kind::Float) / 255.0,
-            Tensor::from_slice(&labels).to_device(device),
+            Tensor::from_slice(labels).to_device(self.device.tch()),
         )
     }
 
     /// Noise `f32[n, 3, s, s]` in `[-1, 1)`, each sample's of its own stream.
     pub fn noise(&self, keyed: &Keyed, samples: &[usize]) -> Tensor {
-        let length = 3 * self.side() * self.side();
-        let mut values = vec![0.0; samples.len() * length];
-        for (&sample, part) in samples.iter().zip(values.chunks_mut(length)) {
-            keyed.stream(sample as u64).fill_symmetric(part);
-        }
-        Tensor::from_slice(&values)
-            .reshape(self.shape(samples))
-            .to_device(self.device.tch())
+        self.noise_to_device(&noise(self.set, keyed, samples))
     }
 
-    fn side(&self) -> usize {
-        self.set.size as usize
+    /// The same of what [`noise()`] gave.
+    pub fn noise_to_device(&self, noise: &[f32]) -> Tensor {
+        self.squares(Tensor::from_slice(noise))
     }
 
-    fn shape(&self, samples: &[usize]) -> [i64; 4] {
+    fn squares(&self, values: Tensor) -> Tensor {
         let side = i64::from(self.set.size);
-        [
-            i64::try_from(samples.len()).unwrap_or(i64::MAX),
-            3,
-            side,
-            side,
-        ]
+        let squares = values.reshape([-1, 3, side, side]);
+        squares.to_device(self.device.tch())
     }
 }
 
-/// Mirrors each image of `x` at its vertical axis with probability 1/2, by its own stream.
-pub(crate) fn flip(x: &Tensor, keyed: &Keyed, samples: &[usize]) -> Tensor {
-    let mirrored: Vec<bool> = samples
-        .iter()
-        .map(|&sample| keyed.stream(sample as u64).bits() & 1 == 1)
-        .collect();
-    let mirrored = Tensor::from_slice(&mirrored)
-        .reshape([-1, 1, 1, 1])
-        .to_device(x.device());
-    x.flip([3]).where_self(&mirrored, x)
+/// Pixels `u8[n, 3, s, s]` and labels of `samples`.
+pub(crate) fn gather(set: &ImageSet, samples: &[usize]) -> (Vec<u8>, Vec<i64>) {
+    let mut pixels = Vec::with_capacity(samples.len() * numbers(set));
+    for &sample in samples {
+        pixels.extend_from_slice(set.image(sample));
+    }
+    let labels = samples.iter().map(|&sample| set.labels[sample]).collect();
+    (pixels, labels)
+}
+
+/// Noise `f32[n, 3, s, s]` in `[-1, 1)` for `samples` of `set`, each sample's of its own stream.
+pub(crate) fn noise(set: &ImageSet, keyed: &Keyed, samples: &[usize]) -> Vec<f32> {
+    let length = numbers(set);
+    let mut values = vec![0.0; samples.len() * length];
+    for (&sample, part) in samples.iter().zip(values.chunks_mut(length)) {
+        keyed.stream(sample as u64).fill_symmetric(part);
+    }
+    values
+}
+
+/// Numbers of one image.
+fn numbers(set: &ImageSet) -> usize {
+    let side = set.size as usize;
+    3 * side * side
 }
 
 #[cfg(test)]
@@ -122,23 +120,12 @@ mod tests {
     }
 
     #[test]
-    fn noise_and_flips_belong_to_the_sample_not_to_its_place() {
+    fn noise_belongs_to_the_sample_not_to_its_place() {
         let set = set();
         let images = Images::new("test", &set, (4, 3), Device::CPU).unwrap();
-        let keyed = Keyed::new(3, Purpose::Flip, 0, 0);
+        let keyed = Keyed::new(3, Purpose::TrainNoise, 0, 0);
         let together = images.noise(&keyed, &[0, 1, 2, 3]);
         assert_eq!(together.get(2), images.noise(&keyed, &[2]).get(0));
-        let all: Vec<usize> = (0..5).collect();
-        let flipped = flip(&images.batch(&all).0, &keyed, &all);
-        let mut mirrored = 0;
-        for sample in all {
-            let x = images.batch(&[sample]).0;
-            let alone = flip(&x, &keyed, &[sample]).get(0);
-            assert_eq!(alone, flipped.get(i64::try_from(sample).unwrap()));
-            assert!(alone == x.get(0) || alone == x.get(0).flip([2]));
-            mirrored += usize::from(alone != x.get(0));
-        }
-        assert!((1..5).contains(&mirrored), "{mirrored}");
     }
 
     #[test]

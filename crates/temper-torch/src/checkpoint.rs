@@ -6,7 +6,7 @@ use temper_core::Digest;
 use crate::{TorchError, models::Network, optim::AdamW, tensors, tensors::Tensors};
 
 /// Layout of the file; another one is refused.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const MODEL: &str = "model.";
 const OPTIMISER: &str = "optimiser.";
 
@@ -34,6 +34,14 @@ pub(crate) struct Counters {
     pub loss_bits: u64,
     /// Time spent on them, in microseconds.
     pub micros: u64,
+    /// The part of it that was spent waiting for the loader.
+    pub waiting_micros: u64,
+}
+
+/// What every layout of the header has.
+#[derive(Deserialize)]
+struct Layout {
+    version: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -89,13 +97,11 @@ pub(crate) fn decode(training: Digest, bytes: &[u8]) -> Result<Saved<'_>, TorchE
     let header = tensors
         .metadata()
         .ok_or_else(|| bad("it has no header".to_owned()))?;
-    let header: Header = serde_json::from_str(header).map_err(|e| bad(e.to_string()))?;
-    if header.version != VERSION {
-        return Err(bad(format!(
-            "its layout is {}, not {VERSION}",
-            header.version
-        )));
+    let Layout { version } = serde_json::from_str(header).map_err(|e| bad(e.to_string()))?;
+    if version != VERSION {
+        return Err(bad(format!("its layout is {version}, not {VERSION}")));
     }
+    let header: Header = serde_json::from_str(header).map_err(|e| bad(e.to_string()))?;
     if header.training != training {
         return Err(bad(format!(
             "it is of job {}, not {training}",

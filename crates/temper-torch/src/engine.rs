@@ -1,6 +1,7 @@
 //! The device, its threads, and the wall between libtorch's failures and the rest of the process.
 
 use std::{
+    any::Any,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     str::FromStr,
@@ -71,14 +72,17 @@ pub fn set_threads(count: usize) {
 /// The error of `work`, or [`TorchError::OutOfMemory`] or [`TorchError::Torch`] after a panic.
 pub fn run<T>(work: impl FnOnce() -> Result<T, TorchError>) -> Result<T, TorchError> {
     // What `work` leaves half done after a panic is dropped with it: nothing outside sees it.
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let message = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("a panic without a message");
-        Err(TorchError::from_message(message))
-    })
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|panic| Err(TorchError::from_message(panic_message(panic.as_ref()))))
+}
+
+/// What a panic says of itself.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without a message")
 }
 
 #[cfg(test)]

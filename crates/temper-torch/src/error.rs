@@ -87,6 +87,9 @@ pub enum TorchError {
         /// Optimiser steps done before it.
         step: u64,
     },
+    /// The thread that makes training batches could not start, or failed; what it said.
+    #[error("training images cannot be loaded: {0}")]
+    Loader(String),
     /// The device or host has too little memory.
     #[error("out of memory: {0}")]
     OutOfMemory(String),
@@ -115,7 +118,7 @@ impl TorchError {
             Self::BadCheckpoint(_) => ErrorKind::FailedPrecondition,
             Self::NotFinite | Self::Diverged { .. } => ErrorKind::Diverged,
             Self::OutOfMemory(_) => ErrorKind::OutOfMemory,
-            Self::Torch(_) => ErrorKind::Internal,
+            Self::Loader(_) | Self::Torch(_) => ErrorKind::Internal,
         }
     }
 

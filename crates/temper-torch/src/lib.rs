@@ -17,6 +17,7 @@ mod measure;
 pub mod models;
 pub mod optim;
 mod plan;
+pub mod prefetch;
 mod run;
 pub mod tensors;
 mod trainer;

@@ -55,9 +55,23 @@ impl Plan {
         self.epochs
     }
 
-    /// Positions in the epoch's order of the samples of the epoch's `index`th batch.
-    pub fn batch(&self, index: u64) -> Range<usize> {
-        let start = usize::try_from(index)
+    /// The epoch that `step` is part of.
+    pub fn epoch(&self, step: u64) -> u32 {
+        u32::try_from(step / self.steps_per_epoch()).unwrap_or(u32::MAX)
+    }
+
+    /// Share of the steps that are done before `step`, in `[0, 1]`.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "counts of steps are far below 2^52"
+    )]
+    pub fn progress(&self, step: u64) -> f64 {
+        step as f64 / self.steps() as f64
+    }
+
+    /// Positions in its epoch's order of the samples of `step`.
+    pub fn batch(&self, step: u64) -> Range<usize> {
+        let start = usize::try_from(step % self.steps_per_epoch())
             .unwrap_or(usize::MAX)
             .saturating_mul(self.batch);
         start..start.saturating_add(self.batch).min(self.samples)

@@ -1,22 +1,19 @@
 //! A run: its state, its steps, and how it stops.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tch::Tensor;
-use temper_core::{
-    Digest, key,
-    random::{Keyed, Purpose},
-    report::EpochMetrics,
-    spec::TrainSpec,
-};
+use temper_core::{Digest, key, report::EpochMetrics, spec::TrainSpec};
 
 use crate::{
     Control, Interrupted, Observer, TorchError, TrainOutcome, TrainedModel, Training, attack,
-    batch::{Images, flip},
+    augment,
+    batch::Images,
     checkpoint::{self, Counters},
     models::{Architecture, Draws, Head, Mode, Network, Source},
     optim::{AdamW, Rates},
     plan::Plan,
+    prefetch::{Batch, Loader},
     validation::validate,
 };
 
@@ -29,8 +26,7 @@ pub(crate) struct Run<'a> {
     network: Network,
     optimiser: AdamW,
     counters: Counters,
-    /// Order of the samples in the epoch that runs.
-    order: Option<(u32, Vec<usize>)>,
+    loader: Loader,
     /// Step and epochs of the checkpoint that exists.
     saved: (u64, u32),
 }
@@ -61,7 +57,7 @@ impl<'a> Run<'a> {
             (network, optimiser, Counters::default())
         };
         let saved = (counters.step, counters.epochs);
-        let order = None;
+        let loader = Loader::start(spec, training.train, counters.step)?;
         Ok(Self {
             spec,
             key,
@@ -71,7 +67,7 @@ impl<'a> Run<'a> {
             network,
             optimiser,
             counters,
-            order,
+            loader,
             saved,
         })
     }
@@ -107,64 +103,56 @@ impl<'a> Run<'a> {
 
     /// One optimiser step.
     fn step(&mut self) -> Result<(), TorchError> {
-        let started = Instant::now();
-        let Counters {
-            step,
-            epochs: epoch,
-            ..
-        } = self.counters;
-        let epsilon = self.epsilon(step);
-        let batch = self
-            .plan
-            .batch(step - u64::from(epoch) * self.plan.steps_per_epoch());
-        let order = self.order(epoch);
+        let (started, mut waiting) = (Instant::now(), Duration::ZERO);
+        let step = self.counters.step;
+        let (epsilon, batch) = (self.epsilon(step), self.plan.batch(step));
         let (mut loss, mut gradients) = (0.0, Vec::new());
-        for part in self.plan.micro_batches(batch.clone()) {
-            let (part_loss, part_gradients) =
-                self.gradients(epoch, &order[part], (epsilon, batch.len()))?;
+        for _ in self.plan.micro_batches(batch.clone()) {
+            let asked = Instant::now();
+            let part = self.loader.next_batch()?;
+            waiting += asked.elapsed();
+            let (part_loss, part_gradients) = self.gradients(&part, epsilon, batch.len())?;
             loss += part_loss;
             add(&mut gradients, part_gradients);
         }
-        self.order = Some((epoch, order));
         let rates = Rates::at(&self.spec.hyperparameters, step, self.plan.steps());
         self.optimiser.step(&gradients, rates);
         let counters = &mut self.counters;
         counters.step += 1;
         counters.samples += batch.len() as u64;
         counters.loss_bits = (f64::from_bits(counters.loss_bits) + loss).to_bits();
-        counters.micros += u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        counters.waiting_micros += micros(waiting);
+        counters.micros += micros(started.elapsed());
         Ok(())
     }
 
-    /// The summed loss of `samples` and the gradient of their part of the mean loss over a batch
-    /// of `of` samples.
+    /// The summed loss of a batch's `part` and the gradient of its part of the mean loss over the
+    /// whole batch of `of` samples.
     #[expect(
         clippy::cast_precision_loss,
         reason = "a batch is far below 2^52 samples"
     )]
     fn gradients(
         &self,
-        epoch: u32,
-        samples: &[usize],
-        (epsilon, of): (f64, usize),
+        part: &Batch,
+        epsilon: f64,
+        of: usize,
     ) -> Result<(f64, Vec<Tensor>), TorchError> {
-        let keyed = |purpose| Keyed::new(self.spec.seed, purpose, epoch, 0);
-        let (mut x, y) = self.train.batch(samples);
-        if self.spec.training.augmentation.horizontal_flip {
-            x = flip(&x, &keyed(Purpose::Flip), samples);
-        }
+        let (settings, key) = (&self.spec.training, (self.spec.seed, part.epoch));
+        let (x, y) = self.train.to_device(&part.pixels, &part.labels);
+        let variations = augment::draw(&settings.augmentation, key, &part.samples);
+        let mut x = augment::vary(&x, &variations);
         if epsilon > 0.0 {
-            let pgd = &self.spec.training.attack;
-            let noise = keyed(Purpose::TrainNoise);
-            let noise = pgd.random_start.then(|| self.train.noise(&noise, samples));
+            let noise = part.noise.as_deref();
+            let noise = noise.map(|noise| self.train.noise_to_device(noise));
             let model = |x: &Tensor| self.network.logits(x, Mode::Evaluate);
-            x = attack::pgd(&model, (&x, &y), epsilon, pgd, noise.as_ref())
+            x = attack::pgd(&model, (&x, &y), epsilon, &settings.attack, noise.as_ref())
                 .map_err(|error| self.diverged(error))?;
         }
         let draws = Draws {
             seed: self.spec.seed,
-            epoch,
-            samples,
+            epoch: part.epoch,
+            samples: &part.samples,
         };
         let logits = self.network.logits(&x, Mode::Train(draws));
         let loss = attack::cross_entropy_sum(&logits, &y);
@@ -196,10 +184,11 @@ impl<'a> Run<'a> {
             samples,
             loss_bits,
             micros,
+            waiting_micros,
         } = self.counters;
         let last = step.saturating_sub(1);
         #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-        let (samples, seconds) = (samples as f64, micros as f64 / 1e6);
+        let (samples, micros, waiting) = (samples as f64, micros as f64, waiting_micros as f64);
         let metrics = EpochMetrics {
             epoch: epochs,
             epsilon: self.epsilon(last),
@@ -207,8 +196,8 @@ impl<'a> Run<'a> {
             train_loss: f64::from_bits(loss_bits) / samples,
             validation_accuracy: accuracy.clean,
             validation_robust_accuracy: accuracy.robust,
-            images_per_second: samples / seconds.max(1e-6),
-            loading_share: 0.0,
+            images_per_second: samples * 1e6 / micros.max(1.0),
+            loading_share: (waiting / micros.max(1.0)).min(1.0),
         };
         if observer.epoch(metrics).is_err() {
             return Ok(Err(Interrupted));
@@ -243,26 +232,13 @@ impl<'a> Run<'a> {
     }
 
     /// The strength at `step`: the schedule's at the share of steps done before it.
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "counts of steps are far below 2^52"
-    )]
     fn epsilon(&self, step: u64) -> f64 {
-        self.spec
-            .ramp
-            .epsilon(step as f64 / self.plan.steps() as f64)
+        self.spec.ramp.epsilon(self.plan.progress(step))
     }
+}
 
-    /// Takes the order of the samples in `epoch`; the caller puts it back.
-    fn order(&mut self, epoch: u32) -> Vec<usize> {
-        match self.order.take() {
-            Some((of, order)) if of == epoch => order,
-            _ => {
-                let keyed = Keyed::new(self.spec.seed, Purpose::Shuffle, epoch, 0);
-                keyed.permutation(self.train.len())
-            }
-        }
-    }
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Adds gradients tensor by tensor; the first ones are taken as they are.

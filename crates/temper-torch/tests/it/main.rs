@@ -7,5 +7,6 @@ mod evaluation;
 mod models;
 mod optim;
 mod parity;
+mod prefetch;
 mod support;
 mod training;

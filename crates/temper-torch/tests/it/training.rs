@@ -1,7 +1,15 @@
 //! Runs: repeatable, resumable to the last bit, and stopped as asked.
 
-use temper_core::{Digest, ErrorKind, schedule::Schedule, spec::TrainSpec};
-use temper_torch::{Checkpoint, Control, TorchError, TrainOutcome, tensors::Tensors};
+use serde_json::Value;
+use temper_core::{
+    Digest, ErrorKind,
+    schedule::Schedule,
+    spec::{Augmentation, TrainSpec},
+};
+use temper_torch::{
+    Checkpoint, Control, TorchError, TrainOutcome,
+    tensors::{Tensors, write},
+};
 
 use crate::support::{Recorder, finished, longer_spec, train_spec, train_stripes};
 
@@ -9,7 +17,21 @@ use crate::support::{Recorder, finished, longer_spec, train_spec, train_stripes}
 const CONTROLS_AN_EPOCH: usize = 6;
 
 fn spec() -> TrainSpec {
-    train_spec(Schedule::Linear)
+    let mut spec = train_spec(Schedule::Linear);
+    spec.training.augmentation = Augmentation::default();
+    spec
+}
+
+/// The checkpoint with another header.
+fn with_header(bytes: &[u8], change: impl Fn(&mut Value)) -> Vec<u8> {
+    let tensors = Tensors::parse("checkpoint", bytes).unwrap();
+    let mut header = serde_json::from_str(tensors.metadata().unwrap()).unwrap();
+    change(&mut header);
+    let named = tensors.names().map(|name| {
+        let tensor = tensors.get(name).unwrap();
+        (name.to_owned(), tensor)
+    });
+    write(named, header.to_string()).unwrap()
 }
 
 /// Stops the run at its `after`th control, resumes from the last checkpoint, and gives the final
@@ -57,12 +79,9 @@ fn run_repeats_to_the_last_bit_and_another_seed_differs() {
             .iter()
             .all(|epoch| epoch.validation_robust_accuracy.is_some())
     );
-    assert!(
-        recorder
-            .epochs
-            .iter()
-            .all(|epoch| epoch.images_per_second > 0.0)
-    );
+    assert!(recorder.epochs.iter().all(|epoch| {
+        epoch.images_per_second > 0.0 && (0.0..=1.0).contains(&epoch.loading_share)
+    }));
     let states: Vec<_> = recorder
         .checkpoints
         .iter()
@@ -137,6 +156,56 @@ fn checkpoint_that_is_damaged_or_of_another_job_is_told_apart() {
     refused(&TrainSpec { seed: 2, ..spec() }, bytes);
     let model = finished(train_stripes(&spec(), Some(bytes), &mut Recorder::default()).unwrap());
     refused(&spec(), &model.bytes);
+    let older = with_header(bytes, |header| {
+        header["version"] = 1.into();
+        header["counters"]
+            .as_object_mut()
+            .unwrap()
+            .remove("waiting_micros");
+    });
+    let error = train_stripes(&spec(), Some(&older), &mut Recorder::default()).unwrap_err();
+    assert!(error.to_string().contains("layout is 1"), "{error}");
+}
+
+#[test]
+fn time_spent_waiting_outlives_a_resume_in_the_middle_of_an_epoch() {
+    let (_, _, checkpoint) = interrupted(&spec(), 2);
+    assert_eq!((checkpoint.step, checkpoint.epochs), (2, 0));
+    // Two steps of eleven days, half of it waiting: what comes after hardly counts.
+    let slow = with_header(&checkpoint.bytes, |header| {
+        let counters = &mut header["counters"];
+        assert!(counters["waiting_micros"].as_u64() <= counters["micros"].as_u64());
+        counters["micros"] = 1_000_000_000_000_u64.into();
+        counters["waiting_micros"] = 500_000_000_000_u64.into();
+    });
+    let mut recorder = Recorder::default();
+    finished(train_stripes(&spec(), Some(&slow), &mut recorder).unwrap());
+    let shares: Vec<f64> = recorder.epochs.iter().map(|e| e.loading_share).collect();
+    assert!((shares[0] - 0.5).abs() < 1e-2, "{shares:?}");
+    // The next epoch is counted by itself.
+    assert!(recorder.epochs[1].images_per_second > 1e-3);
+}
+
+#[test]
+fn augmentation_changes_what_is_learnt_from() {
+    let loss = |augmentation| {
+        let mut spec = train_spec(Schedule::Standard);
+        spec.training.augmentation = augmentation;
+        let mut recorder = Recorder::default();
+        finished(train_stripes(&spec, None, &mut recorder).unwrap());
+        recorder.epochs[0].train_loss
+    };
+    let plain = loss(Augmentation::NONE);
+    let mut flips = Augmentation::NONE;
+    flips.horizontal_flip = true;
+    let mut turns = Augmentation::NONE;
+    turns.rotation_degrees = 20.0;
+    let mut colours = Augmentation::NONE;
+    colours.color_jitter.contrast = 0.5;
+    for varied in [flips, turns, colours] {
+        let difference = (loss(varied) - plain).abs();
+        assert!(difference > 1e-6, "{varied:?}: {difference}");
+    }
 }
 
 #[test]
