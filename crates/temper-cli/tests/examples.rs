@@ -4,7 +4,13 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use temper_core::{Violations, spec::SweepSpec, validate};
+use temper_core::{
+    Violations,
+    catalog::{Catalog, Commit, Snapshot},
+    expand::{Job, expand},
+    spec::{JobSpec, SweepSpec},
+    validate,
+};
 use temper_proto::{from_json, parse_sweep_spec, v1::CreateSweepRequest};
 
 /// The examples by name, parsed.
@@ -62,6 +68,65 @@ fn every_example_is_a_valid_request_of_the_size_its_readme_tells() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn paper_is_120_cells_a_seed_once_its_entries_are_pinned() {
+    let mut spec = examples().remove("paper").unwrap();
+    spec.seeds.truncate(1);
+    let mut catalog = Catalog::built_in().unwrap();
+    // What the hub would tell: one file for each pattern, at some commit.
+    let commit = "0123456789abcdef0123456789abcdef01234567".parse().unwrap();
+    let snapshot = |paths: Vec<String>| Snapshot {
+        commit: Some(Commit::clone(&commit)),
+        files: paths.into_iter().map(|path| (path, None)).collect(),
+    };
+    let models: Vec<_> = spec
+        .models
+        .iter()
+        .map(|name| {
+            let entry = catalog.models.get_mut(name).unwrap();
+            *entry = entry.pinned_to(&snapshot(vec![entry.file.clone()])).unwrap();
+            catalog.model(name).unwrap()
+        })
+        .collect();
+    let datasets: Vec<_> = spec
+        .datasets
+        .iter()
+        .map(|name| {
+            let entry = catalog.datasets.get_mut(name).unwrap();
+            let paths = entry.source.files().map(|file| file.path.replace('*', "0"));
+            *entry = entry.pinned_to(&snapshot(paths.collect())).unwrap();
+            catalog.dataset(name).unwrap()
+        })
+        .collect();
+    let laid_out = expand(&spec, &models, &datasets);
+    let trainings = laid_out
+        .jobs
+        .iter()
+        .filter(|job| matches!(job.spec, JobSpec::Train(_)));
+    assert_eq!((laid_out.cells.len(), laid_out.jobs.len()), (120, 240));
+    assert_eq!(trainings.count(), 120);
+    // The paper's splits, where its catalog entries say them.
+    let sizes: Vec<_> = laid_out.jobs.iter().filter_map(sizes).collect();
+    for expected in [
+        ("cub200", 0, 600, 0),
+        ("stanford-dogs", 0, 1200, 0),
+        ("caltech256", 14_649, 771, 0),
+        ("stanford-cars", 0, 1222, 1000),
+        ("fgvc-aircraft", 0, 3333, 1000),
+    ] {
+        assert!(sizes.contains(&expected), "{expected:?} not in {sizes:?}");
+    }
+}
+
+/// Dataset, training, validation and test images of an evaluation; 0: all there are.
+fn sizes(job: &Job) -> Option<(&str, u32, u32, u32)> {
+    let JobSpec::Evaluate(spec) = &job.spec else {
+        return None;
+    };
+    let (name, data) = (spec.train.dataset.name.as_str(), spec.train.data);
+    Some((name, data.train_samples, data.validation_samples, spec.samples))
 }
 
 #[test]

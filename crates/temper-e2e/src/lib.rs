@@ -2,6 +2,7 @@
 //! small sweeps for it. Tests are under `tests/`; nothing else uses this crate.
 
 mod grpcurl;
+pub mod paper;
 pub mod sweeps;
 mod system;
 

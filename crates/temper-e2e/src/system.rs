@@ -21,7 +21,7 @@ use tokio::{
 };
 use tonic::transport::Channel;
 
-/// Longest that a start, a stop or a small sweep may take before the test gives up on it.
+/// Longest that a start, a stop or, unless said, a sweep may take before it is given up.
 const PATIENCE: Duration = Duration::from_mins(4);
 
 /// How to start a system.
@@ -37,6 +37,8 @@ pub struct Options {
     pub mirrors: Vec<PathBuf>,
     /// Roots of image folders.
     pub roots: Vec<PathBuf>,
+    /// Longest that a sweep may take before it is given up.
+    pub patience: Duration,
 }
 
 impl Default for Options {
@@ -47,6 +49,7 @@ impl Default for Options {
             catalog: None,
             mirrors: vec![checkout().join(".local/mirror")],
             roots: Vec::new(),
+            patience: PATIENCE,
         }
     }
 }
@@ -210,7 +213,7 @@ impl System {
             }
             last.context("the watch said nothing")
         };
-        match timeout(PATIENCE, watching).await {
+        match timeout(self.options.patience, watching).await {
             Ok(sweep) => sweep,
             Err(_) => bail!(
                 "{sweep} took too long; worker's log: {}",
@@ -295,6 +298,9 @@ async fn launch(folder: &Path, options: &Options) -> anyhow::Result<(Child, Stri
     if !options.roots.is_empty() {
         command.arg("--roots").arg(joined(&options.roots));
     }
+    // Nothing of the user's, and no network.
+    command.env("HF_HOME", folder.join("hub")).env("HF_HUB_OFFLINE", "1");
+    command.env("TEMPER_CACHE", folder.join("cache"));
     command.env("TEMPER_POSTGRES", checkout().join(".local/postgres/bin"));
     command.env("TEMPER_WORKER", program("temper-worker")?);
     let mut up = command

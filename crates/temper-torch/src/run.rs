@@ -27,6 +27,8 @@ pub(crate) struct Run<'a> {
     optimiser: AdamW,
     counters: Counters,
     loader: Loader,
+    /// Whether a batch has come.
+    fed: bool,
     /// Step and epochs of the checkpoint that exists.
     saved: (u64, u32),
 }
@@ -68,6 +70,7 @@ impl<'a> Run<'a> {
             optimiser,
             counters,
             loader,
+            fed: false,
             saved,
         })
     }
@@ -111,6 +114,9 @@ impl<'a> Run<'a> {
             let asked = Instant::now();
             let part = self.loader.next_batch()?;
             waiting += asked.elapsed();
+            if !std::mem::replace(&mut self.fed, true) {
+                tracing::info!(step, "first batch");
+            }
             let (part_loss, part_gradients) = self.gradients(&part, epsilon, batch.len())?;
             loss += part_loss;
             add(&mut gradients, part_gradients);

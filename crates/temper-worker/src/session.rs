@@ -107,6 +107,7 @@ async fn work(config: &Config, host: &Host, coordinator: &Coordinator) -> Result
                     backoff = Backoff::new();
                     let lease = assignment.lease.clone().unwrap_or_default();
                     let span = tracing::info_span!("job", job = lease.job, fence = lease.fence);
+                    span.in_scope(|| tracing::info!("leased"));
                     job::run(host, &terms, *assignment).instrument(span).await;
                 }
                 Leased::Nothing => {}

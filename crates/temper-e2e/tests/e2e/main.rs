@@ -4,5 +4,6 @@
 mod bad_inputs;
 mod crashes;
 mod grpcurl;
+mod paper;
 mod queue;
 mod sharing;
