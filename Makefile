@@ -69,9 +69,13 @@ test-docs:
 
 ## Parity with the Python peers
 
-.PHONY: parity-models parity-fixtures
+.PHONY: parity-models parity-fixtures verify-weights
 parity-models: setup ## Compare every architecture at full size with timm and open_clip
 	@$(PYTHON) parity/run.py parity-models check_models.py
+
+verify-weights: setup ## Fetch the catalog's weights from the hub and try them on photos
+	@cargo run --locked --quiet --package temper-torch --example verify_weights -- \
+		--mirror "$(if $(TEMPER_MIRROR),$(TEMPER_MIRROR):).local/mirror" $(MODELS)
 
 parity-fixtures: setup ## Make the small networks anew that the tests compare with
 	@$(PYTHON) parity/run.py parity-fixtures make_model_fixtures.py
