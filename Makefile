@@ -87,6 +87,24 @@ parity-fixtures: setup ## Make the small networks anew that the tests compare wi
 bench-loader: setup ## Compare the loader's images a second with what a training step takes
 	@cargo bench --locked --profile dev --package temper-torch --bench loader
 
+# The paper's six networks at full size, with random weights.
+CACHE := $(or $(TEMPER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/temper)
+PAPER_MIRROR ?= $(CACHE)/paper-mirror
+
+.PHONY: bench-cold-start
+bench-cold-start: setup ## Measure how soon an idle worker has its first batch, and what loading takes
+	cargo build --locked --bin temper --bin temper-worker
+	@$(PYTHON) parity/run.py bench-cold-start export_mirror.py "$(PAPER_MIRROR)" vit-base
+	@$(PYTHON) scripts/bench_cold_start.py "$(PAPER_MIRROR)"
+
+## End to end, at full size
+
+.PHONY: e2e-paper
+e2e-paper: setup ## Run one job of each of the paper's models and one on each of its datasets
+	cargo build --locked --bin temper --bin temper-worker
+	@$(PYTHON) parity/run.py e2e-paper export_mirror.py "$(PAPER_MIRROR)"
+	@cargo run --locked --quiet --package temper-e2e --example paper -- "$(PAPER_MIRROR)"
+
 ## Lints
 
 .PHONY: lint lint-fmt lint-clippy lint-deny lint-proto lint-sql lint-typos lint-docs audit
