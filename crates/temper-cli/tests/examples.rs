@@ -86,7 +86,9 @@ fn paper_is_120_cells_a_seed_once_its_entries_are_pinned() {
         .iter()
         .map(|name| {
             let entry = catalog.models.get_mut(name).unwrap();
-            *entry = entry.pinned_to(&snapshot(vec![entry.file.clone()])).unwrap();
+            *entry = entry
+                .pinned_to(&snapshot(vec![entry.file.clone()]))
+                .unwrap();
             catalog.model(name).unwrap()
         })
         .collect();
@@ -126,7 +128,12 @@ fn sizes(job: &Job) -> Option<(&str, u32, u32, u32)> {
         return None;
     };
     let (name, data) = (spec.train.dataset.name.as_str(), spec.train.data);
-    Some((name, data.train_samples, data.validation_samples, spec.samples))
+    Some((
+        name,
+        data.train_samples,
+        data.validation_samples,
+        spec.samples,
+    ))
 }
 
 #[test]

@@ -135,7 +135,7 @@ pub enum DataError {
     TooFewSamples {
         /// Catalog name of the dataset.
         dataset: String,
-        /// The official split: `train` or `test`.
+        /// The official split: `train`, `validation` or `test`.
         split: &'static str,
         /// What they are wanted for.
         purpose: &'static str,
@@ -193,6 +193,21 @@ pub enum DataError {
     /// No threads to decode on.
     #[error("cannot start threads to decode images on")]
     Threads(#[source] io::Error),
+    /// A split does not have the images that the catalog says it has.
+    #[error(
+        "dataset `{dataset}` has {found} images (split: {split}), but its catalog entry says {expected}: \
+         complete its files, or correct `counts` in the catalog"
+    )]
+    Count {
+        /// Catalog name of the dataset.
+        dataset: String,
+        /// `train`, `validation`, `test`, or `all` of them together.
+        split: &'static str,
+        /// What the catalog says.
+        expected: u32,
+        /// What is there.
+        found: usize,
+    },
 }
 
 /// Which sample of a dataset.
@@ -204,6 +219,8 @@ pub enum Place {
     Row(PathBuf, usize),
     /// An entry of an IDX file, counted from 0.
     Index(PathBuf, usize),
+    /// A line of a list, counted from 1.
+    Line(PathBuf, u64),
     /// Bytes that the caller gave.
     Memory,
 }
@@ -332,6 +349,7 @@ impl fmt::Display for Place {
             Self::File(path) => write!(f, "the image `{}`", path.display()),
             Self::Row(path, row) => write!(f, "row {row} of `{}`", path.display()),
             Self::Index(path, index) => write!(f, "entry {index} of `{}`", path.display()),
+            Self::Line(path, line) => write!(f, "line {line} of `{}`", path.display()),
             Self::Memory => write!(f, "the given image"),
         }
     }

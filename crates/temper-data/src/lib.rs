@@ -6,25 +6,31 @@
 //! are decoded on all cores, into a file that processes share or into memory.
 
 mod cache;
+mod check;
 mod decoding;
 mod digests;
 mod draw;
 mod error;
-mod folder;
 mod idx;
 mod image_set;
 #[cfg(feature = "clap")]
 mod inputs;
+mod layouts;
 mod memo;
 mod mirror;
+mod open;
 mod pin;
 mod pixels;
+mod pool;
 mod presence;
 mod selected;
 mod shards;
 mod sources;
 mod split;
+#[cfg(feature = "testing")]
+pub mod testing;
 
+pub use check::{Balance, CheckReport, Progress, SplitReport, Spread, Unreadable};
 pub use error::{DataError, ImageFault, Place};
 pub use image_set::{ImageSet, TrainingSplits};
 #[cfg(feature = "clap")]

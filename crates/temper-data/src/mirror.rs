@@ -66,6 +66,27 @@ impl Repository<'_> {
         }
     }
 
+    /// The files of the repository that fit a pattern, in the byte order of their paths: those of
+    /// the first mirror that has any.
+    pub(crate) fn matching(&self, pattern: &File) -> Result<Vec<String>, DataError> {
+        let relative = self.relative("");
+        split::check_relative(Path::new(&pattern.path))?;
+        split::check_relative(&relative)?;
+        // Only what lies below the last folder before the `*` can fit.
+        let start = pattern.path.split('*').next().unwrap_or_default();
+        let folder = start.rsplit_once('/').map_or("", |(folder, _)| folder);
+        for root in &self.mirrors.0 {
+            let repository = root.join(&relative);
+            let mut found = Vec::new();
+            collect(&repository, folder, pattern, &mut found)?;
+            if !found.is_empty() {
+                found.sort_unstable();
+                return Ok(found);
+            }
+        }
+        Err(self.not_found(&pattern.path, None))
+    }
+
     /// A copy is the file if it has the digest, or if the hub's own client noted that it came from
     /// the commit.
     fn verify(&self, root: &Path, path: &Path, file: &File) -> Result<(), DataError> {
@@ -152,23 +173,13 @@ impl Repository<'_> {
         root.join(kind).join(self.name)
     }
 
-    /// Paths of the repository's files below a mirror root, in no order.
-    pub(crate) fn files_below(&self, root: &Path) -> Vec<String> {
-        let (folder, mut paths) = (self.folder(root), Vec::new());
-        let mut pending = vec![folder.clone()];
-        while let Some(inner) = pending.pop() {
-            let Ok(entries) = fs::read_dir(&inner) else {
-                continue;
-            };
-            for path in entries.flatten().map(|entry| entry.path()) {
-                if path.is_dir() {
-                    pending.push(path);
-                } else if let Ok(relative) = path.strip_prefix(&folder) {
-                    paths.extend(relative.to_str().map(str::to_owned));
-                }
-            }
-        }
-        paths
+    /// Whether the files, patterns among them, are all below a mirror root.
+    pub(crate) fn holds(&self, root: &Path, files: &[&File]) -> bool {
+        let holds = |file: &&File| {
+            let mut found = Vec::new();
+            collect(&self.folder(root), "", file, &mut found).is_ok() && !found.is_empty()
+        };
+        files.iter().all(holds)
     }
 
     /// Paths of the repository's files at `revision` in the hub's cache; the network is not asked.
@@ -209,4 +220,39 @@ fn tell(progress: &Progress<'_>, told: &AtomicU64) {
             "downloading"
         );
     }
+}
+
+/// How deep a repository's folders may nest: links could make a circle of them.
+const MAX_DEPTH: usize = 16;
+
+/// Adds the files below `folder` of the repository that fit.
+fn collect(
+    repository: &Path,
+    folder: &str,
+    pattern: &File,
+    found: &mut Vec<String>,
+) -> Result<(), DataError> {
+    let path = repository.join(folder);
+    if !path.is_dir() || folder.split('/').count() > MAX_DEPTH {
+        return Ok(());
+    }
+    for entry in fs::read_dir(&path).map_err(DataError::io(&path))? {
+        let entry = entry.map_err(DataError::io(&path))?;
+        // A name that is not UTF-8 fits no pattern.
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        let relative = if folder.is_empty() {
+            name
+        } else {
+            format!("{folder}/{name}")
+        };
+        let path = repository.join(&relative);
+        if path.is_dir() {
+            collect(repository, &relative, pattern, found)?;
+        } else if pattern.fits(&relative) && path.is_file() {
+            found.push(relative);
+        }
+    }
+    Ok(())
 }

@@ -1,14 +1,18 @@
 //! Pinning: digests for catalog entries whose files are here.
 
-use temper_core::catalog::{Catalog, DatasetEntry, ModelEntry, Source};
+use temper_core::catalog::{Catalog, DatasetEntry, File, Layout, ModelEntry, Source};
 
 use temper_hub::RepoKind;
 
-use crate::{DataError, Sources, folder::Folder};
+use crate::{DataError, Sources, layouts::Described, split::Part};
 
 impl Sources {
     /// The entries of the catalog that lack a digest, pinned to the files that are here; and those
     /// that could not be, by name, with the reason. Digests that an entry has already are verified.
+    ///
+    /// A dataset as its authors ship it (`original`) goes before its `source` where its folder is
+    /// below a root; a pattern of file names becomes the files of the first mirror that has any.
+    /// Entries that a commit pins get digests too where their files are here.
     #[must_use]
     pub fn pin(&self, catalog: &Catalog) -> (Catalog, Vec<(String, DataError)>) {
         let mut pinned = Catalog::default();
@@ -20,6 +24,7 @@ impl Sources {
         {
             match self.pin_model(entry) {
                 Ok(entry) => drop(pinned.models.insert(name.clone(), entry)),
+                Err(DataError::NotFound { .. }) if entry.commit().is_some() => {}
                 Err(error) => failures.push((name.clone(), error)),
             }
         }
@@ -27,6 +32,7 @@ impl Sources {
             match self.pin_dataset(entry) {
                 Ok(Some(entry)) => drop(pinned.datasets.insert(name.clone(), entry)),
                 Ok(None) => {}
+                Err(DataError::NotFound { .. }) if entry.pinned(name).is_some() => {}
                 Err(error) => failures.push((name.clone(), error)),
             }
         }
@@ -45,31 +51,97 @@ impl Sources {
 
     /// None if nothing lacks a digest.
     fn pin_dataset(&self, entry: &DatasetEntry) -> Result<Option<DatasetEntry>, DataError> {
-        let mut pinned = entry.clone();
-        match &mut pinned.source {
+        if let Some(entry) = self.original(entry) {
+            return self.pin_folder(entry).map(Some);
+        }
+        match &entry.source {
             Source::Folder {
                 manifest: Some(_), ..
-            } => return Ok(None),
-            Source::Folder { path, manifest, .. } => {
-                let folder = Folder::open(&self.folders, path, entry.classes)?;
-                *manifest = Some(folder.manifest(&self.digests)?);
-            }
+            } => Ok(None),
+            Source::Folder { .. } => self.pin_folder(entry.clone()).map(Some),
             Source::Idx { .. } | Source::Parquet { .. }
                 if entry.source.files().all(|file| file.sha256.is_some()) =>
             {
-                return Ok(None);
+                Ok(None)
             }
-            Source::Idx { repository, .. } | Source::Parquet { repository, .. } => {
-                let name = repository.clone();
-                let repository = self.repository(RepoKind::Dataset, &name, None);
-                for file in pinned.source.files_mut() {
-                    match file.sha256 {
-                        Some(_) => drop(repository.verified(file)?),
-                        None => file.sha256 = Some(repository.digest(&file.path)?),
-                    }
-                }
+            Source::Idx { .. } | Source::Parquet { .. } => {
+                self.pin_repository(entry.clone()).map(Some)
             }
         }
-        Ok(Some(pinned))
+    }
+
+    /// The entry with its original as the source, if it is not pinned yet and the folder is there.
+    fn original(&self, entry: &DatasetEntry) -> Option<DatasetEntry> {
+        let original = entry.original.as_ref()?;
+        let there = self
+            .folders
+            .iter()
+            .any(|root| root.join(&original.path).is_dir());
+        (there && entry.pinned("").is_none()).then(|| DatasetEntry {
+            original: None,
+            source: Source::Folder {
+                path: original.path.clone(),
+                layout: original.layout,
+                list: None,
+                manifest: None,
+            },
+            ..entry.clone()
+        })
+    }
+
+    fn pin_folder(&self, mut entry: DatasetEntry) -> Result<DatasetEntry, DataError> {
+        let Source::Folder {
+            path,
+            layout,
+            list,
+            manifest,
+        } = &mut entry.source
+        else {
+            return Ok(entry);
+        };
+        let described = Described {
+            path,
+            layout: *layout,
+            list: list.as_deref(),
+            classes: entry.classes,
+            counts: entry.counts,
+        };
+        let listing = described.open(&self.folders)?;
+        *manifest = Some(listing.manifest(&self.digests)?);
+        // An official validation split changes what is drawn from: the entry must tell of it to
+        // whoever does not see the folder.
+        let validation = listing.len(Part::Validation);
+        let counts = &mut entry.counts;
+        if validation > 0 && *layout != Layout::FgvcAircraft && counts.all.is_none() {
+            counts.validation = counts.validation.or(u32::try_from(validation).ok());
+        }
+        Ok(entry)
+    }
+
+    fn pin_repository(&self, mut entry: DatasetEntry) -> Result<DatasetEntry, DataError> {
+        let Some((name, _)) = entry.source.repository() else {
+            return Ok(entry);
+        };
+        let name = name.to_owned();
+        let repository = self.repository(RepoKind::Dataset, &name, None);
+        for list in entry.source.file_lists_mut() {
+            let mut files = Vec::with_capacity(list.len());
+            for file in list.drain(..) {
+                if file.is_pattern() {
+                    let unpinned = |path| File { path, sha256: None };
+                    files.extend(repository.matching(&file)?.into_iter().map(unpinned));
+                } else {
+                    files.push(file);
+                }
+            }
+            *list = files;
+        }
+        for file in entry.source.files_mut() {
+            match file.sha256 {
+                Some(_) => drop(repository.verified(file)?),
+                None => file.sha256 = Some(repository.digest(&file.path)?),
+            }
+        }
+        Ok(entry)
     }
 }

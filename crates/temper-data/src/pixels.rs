@@ -80,20 +80,24 @@ pub fn eval_image(encoded: &[u8], transform: EvalTransform) -> Result<Vec<u8>, D
 
 /// Decodes the image and writes it as a planar square: `u8[3, size, size]`.
 pub(crate) fn square_into(image: RawImage, size: u32, planar: &mut [u8]) -> Result<(), ImageFault> {
-    let image = match image {
-        RawImage::Encoded(bytes) => decode::rgb(&bytes)?,
+    let square = resize::resize(rgb(image)?, size, size, FilterType::Bilinear)?;
+    write_planar(&square, planar);
+    Ok(())
+}
+
+/// The image in 8-bit RGB, as large as it is.
+pub(crate) fn rgb(image: RawImage) -> Result<RgbImage, ImageFault> {
+    match image {
+        RawImage::Encoded(bytes) => decode::rgb(&bytes),
         RawImage::Grey {
             width,
             height,
             bytes,
         } => {
             let rgb = bytes.iter().flat_map(|&value| [value; 3]).collect();
-            RgbImage::from_raw(width, height, rgb).ok_or(ImageFault::Shape { width, height })?
+            RgbImage::from_raw(width, height, rgb).ok_or(ImageFault::Shape { width, height })
         }
-    };
-    let square = resize::resize(image, size, size, FilterType::Bilinear)?;
-    write_planar(&square, planar);
-    Ok(())
+    }
 }
 
 /// Writes the image as `u8[3, height, width]`.

@@ -60,13 +60,8 @@ impl Sources {
     }
 
     fn find_files(&self, repository: &Repository<'_>, files: &[&File], revision: &str) -> Presence {
-        let in_mirror = |root: &PathBuf| {
-            let listed = repository.files_below(root);
-            files
-                .iter()
-                .all(|file| listed.iter().any(|path| file.fits(path)))
-        };
-        if let Some(root) = repository.mirrors.0.iter().find(|root| in_mirror(root)) {
+        let mut roots = repository.mirrors.0.iter();
+        if let Some(root) = roots.find(|root| repository.holds(root, files)) {
             return Presence::Mirror(repository.folder(root));
         }
         let cached = repository.cached(revision);

@@ -1,7 +1,9 @@
 //! Parquet shards as the hub holds image datasets: a struct column with the encoded image in its
-//! field `bytes`, and an integer column with the label.
+//! field `bytes`, or a column of the bytes themselves; and a label column, of integers or of class
+//! names. Names are numbered in the byte order of all that occur in any split.
 
 use std::{
+    collections::BTreeSet,
     error::Error,
     fs::File,
     ops::Range,
@@ -9,7 +11,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use arrow_array::{Array, RecordBatch, cast::AsArray as _, downcast_integer_array};
+use arrow_array::{
+    Array, RecordBatch, RecordBatchReader as _, cast::AsArray as _, downcast_integer_array,
+};
 use arrow_schema::DataType;
 use parquet::{
     arrow::{
@@ -41,24 +45,79 @@ pub(crate) struct ShardedSplit {
     labels: Vec<i64>,
 }
 
-impl ShardedSplit {
-    /// Reads the labels of all shards; of the images, nothing.
-    pub(crate) fn open(
-        paths: Vec<PathBuf>,
-        image_column: &str,
-        label_column: &str,
+/// What to read of a shard.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Columns<'a> {
+    pub(crate) image: &'a str,
+    pub(crate) label: &'a str,
+    /// Of a label column that holds names.
+    pub(crate) names: Option<&'a ClassNames>,
+    pub(crate) classes: u32,
+}
+
+/// The names of all classes in byte order.
+#[derive(Debug)]
+pub(crate) struct ClassNames(Vec<String>);
+
+/// Whether a shard's label column holds names, not numbers.
+pub(crate) fn has_names(path: &Path, column: &str) -> Result<bool, DataError> {
+    let batches = Batches::open(path, &[&[column]], 1, None)?;
+    let schema = batches.reader.schema();
+    Ok(schema
+        .fields()
+        .iter()
+        .any(|field| *field.data_type() == DataType::Utf8))
+}
+
+impl ClassNames {
+    /// Those that occur in any of the shards, which must be as many as there are classes: a split
+    /// may lack some, but not all splits.
+    pub(crate) fn collect(
+        shards: &[PathBuf],
+        column: &str,
         classes: u32,
     ) -> Result<Self, DataError> {
+        let mut names = BTreeSet::new();
+        for path in shards {
+            for batch in Batches::open(path, &[&[column]], LABEL_ROWS, None)? {
+                let batch = batch?;
+                for name in texts(&batch, path, column)?.into_iter().flatten() {
+                    if !names.contains(name) {
+                        names.insert(name.to_owned());
+                    }
+                }
+            }
+        }
+        if u32::try_from(names.len()) != Ok(classes) {
+            let reason = format!(
+                "the column `{column}` has {} different names in all splits, not {classes}",
+                names.len()
+            );
+            let path = shards.first().cloned().unwrap_or_default();
+            return Err(DataError::layout(path, reason));
+        }
+        Ok(Self(names.into_iter().collect()))
+    }
+
+    fn number(&self, name: &str) -> Option<i128> {
+        let found = self.0.binary_search_by(|known| known.as_str().cmp(name));
+        found.ok().map(|index| index as i128)
+    }
+}
+
+impl ShardedSplit {
+    /// Reads the labels of all shards; of the images, nothing.
+    pub(crate) fn open(paths: Vec<PathBuf>, columns: &Columns<'_>) -> Result<Self, DataError> {
         let mut labels = Vec::new();
         let mut shards = Vec::with_capacity(paths.len());
         for path in paths {
             let start = labels.len();
-            read_labels(&path, label_column, classes, &mut labels)?;
+            read_labels(&path, columns, &mut labels)?;
             shards.push((path, start..labels.len()));
         }
         Ok(Self {
             shards,
-            image_column: image_column.to_owned(),
+            image_column: columns.image.to_owned(),
             labels,
         })
     }
@@ -72,7 +131,8 @@ impl ShardedSplit {
         (position, total): (usize, usize),
         sink: &mut Sink<'_>,
     ) -> Result<(), DataError> {
-        let wanted = [self.image_column.as_str(), "bytes"];
+        let column = self.image_column.as_str();
+        let wanted: [&[&str]; 2] = [&[column, "bytes"], &[column]];
         let selection =
             RowSelection::from_consecutive_ranges(rows.iter().map(|&row| row..row + 1), total);
         let mut wanted_rows = (position..).zip(rows.iter().copied());
@@ -124,31 +184,50 @@ impl Split for ShardedSplit {
     }
 }
 
-fn read_labels(
-    path: &Path,
-    column: &str,
-    classes: u32,
-    labels: &mut Vec<i64>,
-) -> Result<(), DataError> {
-    let start = labels.len();
-    for batch in Batches::open(path, &[column], LABEL_ROWS, None)? {
+fn read_labels(path: &Path, columns: &Columns<'_>, labels: &mut Vec<i64>) -> Result<(), DataError> {
+    let (start, column) = (labels.len(), columns.label);
+    for batch in Batches::open(path, &[&[column]], LABEL_ROWS, None)? {
         let batch = batch?;
-        let values = integers(batch.column(0).as_ref()).ok_or_else(|| {
-            let found = batch.column(0).data_type();
-            DataError::layout(
-                path,
-                format!("its column `{column}` holds {found}, not integers"),
-            )
-        })?;
-        for value in values {
+        for value in label_values(&batch, path, columns)? {
             let row = labels.len() - start;
             let value = value
                 .ok_or_else(|| DataError::layout(path, format!("row {row} has no `{column}`")))?;
             let place = || Place::Row(path.to_owned(), row);
-            labels.push(split::label(value, classes, place)?);
+            labels.push(split::label(value, columns.classes, place)?);
         }
     }
     Ok(())
+}
+
+/// The labels of a batch as numbers; None where there is none.
+fn label_values(
+    batch: &RecordBatch,
+    path: &Path,
+    columns: &Columns<'_>,
+) -> Result<Vec<Option<i128>>, DataError> {
+    let column = columns.label;
+    if let Some(names) = columns.names {
+        let texts = texts(batch, path, column)?.into_iter();
+        return Ok(texts.map(|text| names.number(text?)).collect());
+    }
+    integers(batch.column(0).as_ref()).ok_or_else(|| misfit(batch, path, column, "integers"))
+}
+
+/// The values of a column of texts.
+fn texts<'a>(
+    batch: &'a RecordBatch,
+    path: &Path,
+    column: &str,
+) -> Result<Vec<Option<&'a str>>, DataError> {
+    let texts = batch.column(0).as_string_opt::<i32>();
+    let texts = texts.ok_or_else(|| misfit(batch, path, column, "class names"))?;
+    Ok(texts.iter().collect())
+}
+
+fn misfit(batch: &RecordBatch, path: &Path, column: &str, wanted: &str) -> DataError {
+    let found = batch.column(0).data_type();
+    let reason = format!("its column `{column}` holds {found}, not {wanted}");
+    DataError::layout(path, reason)
 }
 
 /// The batches of one leaf column.
@@ -158,25 +237,28 @@ struct Batches<'a> {
 }
 
 impl<'a> Batches<'a> {
-    /// The column is named by its path; `rows` are the wanted ones, or all.
+    /// The column is the first of these paths that there is; `rows` are the wanted ones, or all.
     fn open(
         path: &'a Path,
-        column: &[&str],
+        columns: &[&[&str]],
         batch_rows: usize,
         rows: Option<RowSelection>,
     ) -> Result<Self, DataError> {
         let file = File::open(path).map_err(DataError::io(path))?;
         // Without arrow's own schema the columns have the types that parquet stores, whatever the
-        // writer's memory layout was: dictionaries read as plain binary.
+        // writer's memory layout was: dictionaries and large arrays read as plain ones.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let builder = guarded(path, || {
             ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)
         })?;
-        let leaf = leaf(builder.parquet_schema(), column).ok_or_else(|| {
-            let (wanted, found) = (column.join("."), names(builder.parquet_schema()));
+        let schema = builder.parquet_schema();
+        let leaf = columns.iter().find_map(|column| leaf(schema, column));
+        let leaf = leaf.ok_or_else(|| {
+            let wanted: Vec<String> = columns.iter().map(|column| column.join(".")).collect();
+            let (wanted, found) = (wanted.join("` or `"), names(schema));
             DataError::layout(path, format!("it has no column `{wanted}`, but {found}"))
         })?;
-        let mask = ProjectionMask::leaves(builder.parquet_schema(), [leaf]);
+        let mask = ProjectionMask::leaves(schema, [leaf]);
         let builder = builder.with_projection(mask).with_batch_size(batch_rows);
         let builder = match rows {
             Some(rows) => builder.with_row_selection(rows),
@@ -233,24 +315,17 @@ fn integers(column: &dyn Array) -> Option<Vec<Option<i128>>> {
     )
 }
 
-/// The field `bytes` of each row's image; None where it is null.
+/// The bytes of each row's image; None where they are null.
 fn encoded_images<'a>(
     batch: &'a RecordBatch,
     path: &Path,
     column: &str,
 ) -> Result<Vec<Option<&'a [u8]>>, DataError> {
-    let bytes = batch
-        .column(0)
-        .as_struct_opt()
-        .and_then(|image| image.column_by_name("bytes"));
-    let values = match bytes.map(|bytes| (bytes, bytes.data_type())) {
-        Some((bytes, DataType::Binary)) => bytes.as_binary::<i32>().iter().collect(),
-        Some((bytes, DataType::LargeBinary)) => bytes.as_binary::<i64>().iter().collect(),
-        _ => {
-            let found = batch.column(0).data_type();
-            let reason = format!("its column `{column}` holds {found}, not images as bytes");
-            return Err(DataError::layout(path, reason));
-        }
+    let bytes = match batch.column(0).as_struct_opt() {
+        Some(image) => image.column_by_name("bytes"),
+        None => Some(batch.column(0)),
     };
-    Ok(values)
+    let bytes = bytes.and_then(|bytes| bytes.as_binary_opt::<i32>());
+    let bytes = bytes.ok_or_else(|| misfit(batch, path, column, "images as bytes"))?;
+    Ok(bytes.iter().collect())
 }

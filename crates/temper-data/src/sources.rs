@@ -10,7 +10,7 @@ use std::{
 
 use temper_core::{
     Digest,
-    catalog::{Commit, File, PinnedDataset, PinnedModel, Source},
+    catalog::{Commit, File, PinnedDataset, PinnedModel},
     random::{Keyed, Purpose},
     spec::DataSettings,
 };
@@ -22,13 +22,11 @@ use crate::{
     cache::Cache,
     digests::Digests,
     draw::Strata,
-    folder::Folder,
-    idx::IdxSplit,
     memo::Memo,
     mirror::{Mirrors, Repository},
+    open::has_validation,
     selected::Samples,
-    shards::ShardedSplit,
-    split::{Part, Split},
+    split::Part,
 };
 
 /// Where this process finds images and weights. Remembers which files it has verified and the last
@@ -112,10 +110,11 @@ impl Sources {
             .verified(&file)
     }
 
-    /// The training and validation images, both drawn stratified from the official training split:
-    /// the validation images first, the training images from the rest (0: all that are left).
-    /// The files' digests are verified, unless the cache has the images; only drawn images are
-    /// decoded, and resized to `data.image_size` squares.
+    /// The training and validation images, drawn stratified: the validation images from the
+    /// official validation split, or where there is none first of all from the training split; the
+    /// training images from what is left of the training split (0: all). The files' digests are
+    /// verified, unless the cache has the images; only drawn images are decoded, and resized to
+    /// `data.image_size` squares.
     ///
     /// # Errors
     /// When files are missing, damaged or not as pinned, a drawn image is unreadable, a label is
@@ -129,18 +128,33 @@ impl Sources {
         if let Some(splits) = self.training.get(&key) {
             return Ok(splits);
         }
-        let samples = Samples::of(self, dataset, Part::Train, data.image_size)?;
-        let mut strata = strata(samples.labels(), Part::Train, data.split_seed);
-        let wanted = |purpose| Wanted {
+        let samples = |part| Samples::of(self, dataset, part, data.image_size);
+        let of_train = samples(Part::Train)?;
+        let mut left = strata(of_train.labels(), Part::Train, data.split_seed);
+        let wanted = |part, purpose| Wanted {
             dataset: &dataset.name,
-            part: Part::Train,
+            part,
             purpose,
         };
-        let validation = data.validation_samples as usize;
-        let validation = draw(&mut strata, validation, &wanted("validation"))?;
-        let train = count_or_all(data.train_samples, &strata);
-        let train = draw(&mut strata, train, &wanted("training"))?;
-        let [train, validation] = samples.sets([train, validation])?;
+        let count = data.validation_samples as usize;
+        let all_left = |strata: &Strata| count_or_all(data.train_samples, strata);
+        let (train, validation) = if has_validation(dataset) {
+            let part = Part::Validation;
+            let official = samples(part)?;
+            let mut strata = strata(official.labels(), part, data.split_seed);
+            let validation = draw(&mut strata, count, &wanted(part, "validation"))?;
+            let train = all_left(&left);
+            let train = draw(&mut left, train, &wanted(Part::Train, "training"))?;
+            let [validation] = official.sets([validation])?;
+            let [train] = of_train.sets([train])?;
+            (train, validation)
+        } else {
+            let validation = draw(&mut left, count, &wanted(Part::Train, "validation"))?;
+            let train = all_left(&left);
+            let train = draw(&mut left, train, &wanted(Part::Train, "training"))?;
+            let [train, validation] = of_train.sets([train, validation])?;
+            (train, validation)
+        };
         let bytes = train.bytes() + validation.bytes();
         let splits = TrainingSplits {
             train: train.into(),
@@ -191,67 +205,6 @@ impl Sources {
         Ok(set)
     }
 
-    /// Opens one split, its files verified; the other split's files need not be there.
-    pub(crate) fn open(
-        &self,
-        dataset: &PinnedDataset,
-        part: Part,
-    ) -> Result<Box<dyn Split>, DataError> {
-        let classes = dataset.classes;
-        match &dataset.source {
-            Source::Idx {
-                repository,
-                train_images,
-                train_labels,
-                test_images,
-                test_labels,
-                ..
-            } => {
-                let (images, labels) = match part {
-                    Part::Train => (train_images, train_labels),
-                    Part::Test => (test_images, test_labels),
-                };
-                let repository =
-                    self.repository(RepoKind::Dataset, repository, dataset.source.commit());
-                let labels = repository.verified(labels)?;
-                Ok(Box::new(IdxSplit::open(
-                    repository.verified(images)?,
-                    &labels,
-                    classes,
-                )?))
-            }
-            Source::Parquet {
-                repository,
-                train,
-                test,
-                image_column,
-                label_column,
-                ..
-            } => {
-                let repository =
-                    self.repository(RepoKind::Dataset, repository, dataset.source.commit());
-                let files = match part {
-                    Part::Train => train,
-                    Part::Test => test,
-                };
-                let paths: Result<_, _> =
-                    files.iter().map(|file| repository.verified(file)).collect();
-                Ok(Box::new(ShardedSplit::open(
-                    paths?,
-                    image_column,
-                    label_column,
-                    classes,
-                )?))
-            }
-            Source::Folder { path, manifest, .. } => {
-                let manifest = manifest.ok_or_else(|| DataError::Unpinned(path.into()))?;
-                let folder = Folder::open(&self.folders, path, classes)?;
-                folder.verify(manifest, &self.digests)?;
-                Ok(Box::new(folder.into_split(part)))
-            }
-        }
-    }
-
     /// A hub repository, at `commit` where it is pinned to one.
     pub(crate) fn repository<'a>(
         &'a self,
@@ -271,10 +224,12 @@ impl Sources {
 }
 
 fn strata(labels: &[i64], part: Part, seed: u64) -> Strata {
-    // Samples of both splits count from 0: the round keeps their draws apart.
+    // Samples of all splits count from 0: the round keeps their draws apart. Round 2 is
+    // the pools'.
     let round = match part {
         Part::Train => 0,
         Part::Test => 1,
+        Part::Validation => 3,
     };
     Strata::new(labels, &Keyed::new(seed, Purpose::Split, round, 0))
 }

@@ -38,13 +38,18 @@ pub(crate) enum RawImage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
     Train,
+    Validation,
     Test,
 }
 
 impl Part {
+    /// Every part, in the order in which datasets without official splits count their samples.
+    pub(crate) const ALL: [Self; 3] = [Self::Train, Self::Validation, Self::Test];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Train => "train",
+            Self::Validation => "validation",
             Self::Test => "test",
         }
     }

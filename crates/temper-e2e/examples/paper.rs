@@ -49,7 +49,10 @@ async fn run() -> anyhow::Result<String> {
         (&["vit-base"][..], &datasets[..1], PAPER_SIZE),
     ] {
         let sweep = paper::run(&system, paper::grid(models, datasets, size)).await?;
-        println!("{models:?} on {datasets:?} at {size} pixels: {} cells", sweep.cells);
+        println!(
+            "{models:?} on {datasets:?} at {size} pixels: {} cells",
+            sweep.cells
+        );
         jobs += sweep.jobs_created;
     }
     ensure!(jobs == 24, "{jobs} jobs were new where 24 should be");

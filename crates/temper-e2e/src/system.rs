@@ -299,7 +299,9 @@ async fn launch(folder: &Path, options: &Options) -> anyhow::Result<(Child, Stri
         command.arg("--roots").arg(joined(&options.roots));
     }
     // Nothing of the user's, and no network.
-    command.env("HF_HOME", folder.join("hub")).env("HF_HUB_OFFLINE", "1");
+    command
+        .env("HF_HOME", folder.join("hub"))
+        .env("HF_HUB_OFFLINE", "1");
     command.env("TEMPER_CACHE", folder.join("cache"));
     command.env("TEMPER_POSTGRES", checkout().join(".local/postgres/bin"));
     command.env("TEMPER_WORKER", program("temper-worker")?);

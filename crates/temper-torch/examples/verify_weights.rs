@@ -54,8 +54,15 @@ fn main() -> ExitCode {
         println!("verify-weights: ok {}", facts.join(" "));
         return ExitCode::SUCCESS;
     }
-    let failed: Vec<_> = failures.iter().filter_map(|f| f.split(':').next()).collect();
-    let verified = if facts.is_empty() { "none".to_owned() } else { facts.join(" ") };
+    let failed: Vec<_> = failures
+        .iter()
+        .filter_map(|f| f.split(':').next())
+        .collect();
+    let verified = if facts.is_empty() {
+        "none".to_owned()
+    } else {
+        facts.join(" ")
+    };
     println!(
         "verify-weights: FAILED not verified: {}; verified: {verified}",
         failed.join(", ")
@@ -77,7 +84,11 @@ fn prepare(args: &Args) -> anyhow::Result<(Catalog, Sources, Vec<Photo>)> {
             }
         }
     }
-    ensure!(photos.len() == 20, "{} photos where 20 should be: run `make setup`", photos.len());
+    ensure!(
+        photos.len() == 20,
+        "{} photos where 20 should be: run `make setup`",
+        photos.len()
+    );
     Ok((Catalog::built_in()?, args.inputs.sources()?, photos))
 }
 
@@ -128,7 +139,10 @@ fn classify(
         let network = Network::load(&architecture, &tensors, head, Device::CPU)?;
         let (photo, _) = photos.first().context("no photos")?;
         let features = network.features(&pixels(photo, transform)?, Mode::Evaluate);
-        ensure!(features.isfinite().all().int64_value(&[]) == 1, "features are no numbers");
+        ensure!(
+            features.isfinite().all().int64_value(&[]) == 1,
+            "features are no numbers"
+        );
         return Ok("loaded".to_owned());
     };
     let mut right = 0;
@@ -137,7 +151,10 @@ fn classify(
         right += usize::from(logits.argmax(1, false).int64_value(&[0]) == *label);
     }
     if right < KNOWN {
-        bail!("{right} of {} photos are right; at least {KNOWN} should be", photos.len());
+        bail!(
+            "{right} of {} photos are right; at least {KNOWN} should be",
+            photos.len()
+        );
     }
     Ok(format!("{right}/{}", photos.len()))
 }

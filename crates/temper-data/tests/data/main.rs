@@ -2,12 +2,17 @@
 //! which files can be wrong.
 
 mod cache;
+mod check;
 mod cifar10;
+mod columns;
 mod fashion_mnist;
 mod folder;
 mod idx;
+mod layouts;
+mod mat;
 mod parity;
 mod parquet;
 mod pin;
+mod pool;
 mod support;
 mod weights;

@@ -3,8 +3,8 @@
 use std::{fs, path::Path, sync::Arc};
 
 use arrow_array::{
-    Array, ArrayRef, BinaryArray, Int64Array, LargeBinaryArray, RecordBatch, StringArray,
-    StructArray, UInt8Array,
+    Array, ArrayRef, BinaryArray, Float64Array, Int64Array, LargeBinaryArray, RecordBatch,
+    StringArray, StructArray, UInt8Array,
 };
 use arrow_schema::{DataType, Field};
 use image::{DynamicImage, ImageFormat};
@@ -219,18 +219,22 @@ fn labels_outside_the_classes_are_named_by_shard_and_row() -> anyhow::Result<()>
 
 #[test]
 fn columns_that_do_not_fit_are_named() -> anyhow::Result<()> {
+    let fractions: ArrayRef = Arc::new(Float64Array::from(vec![0.5; 7]));
     let texts: ArrayRef = Arc::new(StringArray::from(vec!["cat"; 7]));
     let nulls: ArrayRef = Arc::new(Int64Array::from(vec![None; 7]));
-    let bare: ArrayRef = Arc::new(BinaryArray::from(vec![b"png".as_slice(); 7]));
     let integers = images(labels(0..7));
     let fine = binary(&rows(0..7)?);
     for (image, label, reason) in [
-        (fine.clone(), texts, "`label` holds Utf8"),
+        (
+            fine.clone(),
+            fractions,
+            "`label` holds Float64, not integers",
+        ),
         (fine, nulls, "row 0 has no `label`"),
         (
-            bare,
+            texts,
             labels(0..7),
-            "no column `image.bytes`, but `name`, `image`, `label`",
+            "`image` holds Utf8, not images as bytes",
         ),
         (integers, labels(0..7), "not images as bytes"),
     ] {
