@@ -2,7 +2,7 @@
 //! of the archives that datasets' authors ship. A reader a layout, all of which yield a [`Listing`]:
 //! the images of each official split with their labels, and the files that say so.
 //!
-//! Images are told by their names' ends: jpg, jpeg, png. Where a folder is listed, other files are
+//! Images are told by their names' ends: jpg, jpeg, png, webp. Where a folder is listed, other files are
 //! passed over, and so is all whose name starts with a dot; where a list names the images, exactly
 //! those are taken, and each must be there.
 
