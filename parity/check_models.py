@@ -78,9 +78,11 @@ def main() -> int:
         for case in CASES + SIZES:
             if arguments.only and case.label not in arguments.only:
                 continue
+            network = Peer(case)
             for seed in SEEDS if case in CASES else SEEDS[:1]:
                 with tempfile.TemporaryDirectory(dir=arguments.scratch) as folder:
-                    found = compare(arguments.program, case, seed, Path(folder))
+                    network.write(seed, Path(folder))
+                    found = compare(arguments.program, f"{case.label}, seed {seed}", folder)
                 if case in CASES:
                     figures[case.label] = max(found, figures.get(case.label, 0.0))
     except Disagreement as disagreement:
@@ -90,47 +92,51 @@ def main() -> int:
     return 0
 
 
-def compare(program: Path, case: Case, seed: int, folder: Path) -> float:
-    """Writes the case, lets the Rust side compare, and returns the largest difference."""
-    write(case, seed, folder)
+def compare(program: Path, label: str, folder: str) -> float:
+    """Lets the Rust side compare, and returns the largest difference."""
     done = subprocess.run([program, folder], capture_output=True, text=True, check=False)
     said = done.stdout.strip()
-    print(f"{case.label}, seed {seed}: {said}", flush=True)
+    print(f"{label}: {said}", flush=True)
     found = re.search(r"largest=(\S+)", said)
     if done.returncode != 0 or not found:
         print(done.stderr, file=sys.stderr)
         reason = (done.stderr.strip().splitlines() or [said])[0]
-        raise Disagreement(f"{case.label}, seed {seed}: {reason}")
+        raise Disagreement(f"{label}: {reason}")
     return float(found.group(1))
 
 
-def write(case: Case, seed: int, folder: Path) -> None:
-    """Draws the network, and writes its weights in the hub's form and what it computes."""
-    torch.manual_seed(seed)
-    weights, model = build(case, seed)
-    inputs = torch.rand((2, 3, case.size, case.size), generator=torch.Generator().manual_seed(seed))
-    tensors = {"input": inputs}
-    for train, prefix in ((False, "evaluate."), (True, "train.")):
-        tensors |= peer.under(prefix, peer.expected(model, inputs, case.normalisation, train))
-    described = peer.architecture(case.name, case.classes, case.size, case.normalisation, case.prefix)
-    peer.save(weights, folder / "weights.safetensors", described)
-    peer.save(tensors, folder / "expected.safetensors", described)
+class Peer:
+    """A case's network; made once, and drawn anew for each seed."""
 
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        if case.prefix:
+            # Where the weights of the file are, and the part that computes.
+            self.whole = open_clip.create_model("convnext_base_w")
+            self.model = peer.drop_nothing(self.whole.visual.trunk)
+        else:
+            self.whole = self.model = peer.drop_nothing(timm.create_model(case.name, num_classes=case.classes))
 
-def build(case: Case, seed: int) -> tuple[dict[str, Tensor], nn.Module]:
-    """Weights for the file, and the network that computes."""
-    if case.prefix:
-        whole = open_clip.create_model("convnext_base_w")
-        model = peer.drop_nothing(whole.visual.trunk)
-        peer.redraw(model, seed)
-        return peer.weights_of(whole), model
-    model = peer.drop_nothing(timm.create_model(case.name, num_classes=case.classes))
-    peer.redraw(model, seed)
-    weights = peer.weights_of(model)
-    if case.fit:
+    def write(self, seed: int, folder: Path) -> None:
+        """The weights in the hub's form, and what the network computes on them."""
+        case = self.case
+        peer.redraw(self.model, seed)
+        weights = peer.weights_of(self.whole)
+        model = self.fitted(weights) if case.fit else self.model
+        inputs = torch.rand((2, 3, case.size, case.size), generator=torch.Generator().manual_seed(seed))
+        tensors = {"input": inputs}
+        for train, prefix in ((False, "evaluate."), (True, "train.")):
+            tensors |= peer.under(prefix, peer.expected(model, inputs, case.normalisation, train))
+        described = peer.architecture(case.name, case.classes, case.size, case.normalisation, case.prefix)
+        peer.save(weights, folder / "weights.safetensors", described)
+        peer.save(tensors, folder / "expected.safetensors", described)
+
+    def fitted(self, weights: dict[str, Tensor]) -> nn.Module:
+        """The network for the case's image size on weights for the usual one, as timm loads them."""
+        case = self.case
         model = peer.drop_nothing(timm.create_model(case.name, num_classes=case.classes, img_size=case.size))
         model.load_state_dict(case.fit(dict(weights), model))
-    return weights, model
+        return model
 
 
 if __name__ == "__main__":

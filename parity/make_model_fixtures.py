@@ -2,8 +2,8 @@
 
 Each fixture holds the weights in half precision (so that reading it is tested too) and what `peer.expected` says of
 `formula_images`. A mutation is a mistake made on this side: its witness is the tensor that it changes most, which the
-Rust side must therefore disagree with. No convolution has fewer than 8 channels: libtorch 2.13.0 writes beyond its
-memory in the backward pass of a 3x3 convolution from 64 to 4 with the channels last.
+Rust side must therefore disagree with. No convolution has fewer than 8 channels: libtorch 2.13.0 can write beyond its
+memory in the backward pass of one with 4 whose channels are last in memory.
 """
 
 from __future__ import annotations

@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import save_file
 from timm.models.convnext import ConvNeXt
 from timm.models.efficientnet import EfficientNet
-from timm.models.resnet import ResNet
 from torch import Tensor, nn
 
 NORMS = (nn.LayerNorm, nn.BatchNorm2d)
+CHANNELS_LAST = (ConvNeXt, EfficientNet)
 IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 CLIP = ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711])
 LITE = ([127 / 255] * 3, [128 / 255] * 3)
@@ -67,10 +67,10 @@ def expected(model: nn.Module, inputs: Tensor, normalisation: tuple, train: bool
 
     In training mode also what becomes of the running statistics; they are put back afterwards.
 
-    Convolutional networks get their images with the channels last in memory, as temper-torch has them on a processor.
-    That changes no value but by rounding; yet gradients of a deep network of rectifiers and batch norms in training
-    mode are so badly conditioned (single against double precision: up to 2e-2 in resnet50) that only equal kernels in
-    an equal order make a comparison at 1e-4 possible.
+    Images have their channels last in memory where temper-torch has them so on a processor. That changes no value but
+    by rounding; yet gradients of a deep network of rectifiers and batch norms in training mode are so badly conditioned
+    (single against double precision: up to 2e-2 in resnet50) that only equal kernels in an equal order make a
+    comparison at 1e-4 possible.
     """
     model.train(train)
     kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
@@ -78,7 +78,7 @@ def expected(model: nn.Module, inputs: Tensor, normalisation: tuple, train: bool
     mean, deviation = (torch.tensor(values, dtype=inputs.dtype).reshape(shape) for values in normalisation)
     pixels = inputs.clone().requires_grad_(True)
     normalised = (pixels - mean) / deviation
-    if is_convolutional(model):
+    if isinstance(model, CHANNELS_LAST):
         normalised = normalised.contiguous(memory_format=torch.channels_last)
     output = model(normalised)
     parameters = dict(model.named_parameters())
@@ -92,11 +92,6 @@ def expected(model: nn.Module, inputs: Tensor, normalisation: tuple, train: bool
         for name, buffer in model.named_buffers():
             buffer.copy_(kept[name])
     return {name: tensor.contiguous().clone() for name, tensor in found.items()}
-
-
-def is_convolutional(model: nn.Module) -> bool:
-    """Whether a network is made of convolutions throughout."""
-    return isinstance(model, (ConvNeXt, EfficientNet, ResNet))
 
 
 def projection(output: Tensor) -> Tensor:

@@ -274,6 +274,8 @@ fn signed(shape: &[usize]) -> Vec<i64> {
 
 #[cfg(test)]
 mod tests {
+    use safetensors::tensor::TensorView;
+
     use super::*;
 
     #[test]
@@ -296,6 +298,22 @@ mod tests {
         assert_eq!(read.metadata(), Some("text"));
         assert_eq!(read.get("a.x").unwrap(), a);
         assert_eq!(read.below("a.").get("x").unwrap(), a);
+    }
+
+    #[test]
+    fn half_precision_of_either_kind_is_widened_and_counters_are_passed_over() {
+        let bytes = |format, bytes| TensorView::new(format, vec![1], bytes).unwrap();
+        let views = [
+            ("brain", bytes(Dtype::BF16, &[0xC0, 0x3F])),
+            ("counter", bytes(Dtype::I64, &[1, 0, 0, 0, 0, 0, 0, 0])),
+            ("half", bytes(Dtype::F16, &[0x00, 0x3E])),
+        ];
+        let written = safetensors::serialize(views, None).unwrap();
+        let read = Tensors::parse("memory", &written).unwrap();
+        assert_eq!(read.names().collect::<Vec<_>>(), ["brain", "half"]);
+        for name in ["brain", "half"] {
+            assert_eq!(read.get(name).unwrap(), Tensor::from_slice(&[1.5_f32]));
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Image classifiers by their timm names, with timm's parameter names. Pixels stay in `[0, 1]`:
 //! normalisation is part of the model, so that a perturbation is measured in pixels.
 //!
-//! One file a family, built from [`layers`]; [`plan`] knows the members, [`source`] takes their
-//! values out of files, and [`scripted`] runs modules whose structure comes from a file.
+//! One file a family, built from `layers`; [`Plan`] knows the members, [`Source`] is where their
+//! values come from, and [`scripted`] runs modules whose structure is in a file.
 
 pub mod convnext;
 mod efficientnet_lite;

@@ -5,7 +5,7 @@ use tch::Tensor;
 
 use super::{
     Backbone,
-    layers::{BatchNorm, Conv, ConvShape, DropPath, Mode, Padding, channels_last},
+    layers::{BatchNorm, Conv, ConvShape, DropPath, Mode, Padding},
     source::Builder,
 };
 
@@ -105,11 +105,11 @@ impl ResNet {
 
 impl Backbone for ResNet {
     fn features(&self, x: &Tensor, mode: Mode) -> Tensor {
-        let mut x = self
-            .stem
-            .forward(&channels_last(x), mode)
-            .relu()
-            .max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false);
+        let mut x =
+            self.stem
+                .forward(x, mode)
+                .relu()
+                .max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false);
         for block in &self.blocks {
             x = block.forward(&x, mode);
         }

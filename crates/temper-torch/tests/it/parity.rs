@@ -55,7 +55,10 @@ pub const MODES: [(&str, Mode<'static>); 2] = [
 /// What `network` makes of `x`; of an image tower the features, for it has no head of its own.
 pub fn computed(network: &Network, x: &Tensor, mode: Mode, projection: &Tensor) -> Values {
     let x = x.copy().set_requires_grad(true);
-    let is_tower = projection.size() == network.features(&x, Mode::Evaluate).size();
+    let heads = network.parameters().iter().filter(|p| p.is_head);
+    let is_tower = heads
+        .map(|p| p.tensor.size()[0])
+        .all(|classes| classes != projection.size()[1]);
     let output = if is_tower {
         network.features(&x, mode)
     } else {

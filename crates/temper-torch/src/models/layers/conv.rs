@@ -126,7 +126,9 @@ impl Conv {
 }
 
 /// The same images with a pixel's channels beside each other in memory, on the processor: every
-/// layer keeps that order, and depthwise networks step 1.2 to 1.6 times faster in it.
+/// layer keeps that order. Networks of depthwise convolutions step faster in it (`MobileNetV2` 1.3
+/// times, `ConvNeXt` 1.05 times); dense ones do not (`ResNet` 0.87 times), and on few channels
+/// libtorch 2.13.0 then writes beyond its memory.
 pub(in crate::models) fn channels_last(x: &Tensor) -> Tensor {
     if x.device() != tch::Device::Cpu {
         return x.shallow_clone();

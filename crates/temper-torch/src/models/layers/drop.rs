@@ -94,7 +94,8 @@ mod tests {
     #[test]
     fn draws_belong_to_the_sample_not_to_its_place_and_differ_by_branch_and_epoch() {
         let row = |epoch, site, samples: &[usize]| {
-            let x = Tensor::ones([samples.len() as i64, 1], (Kind::Float, tch::Device::Cpu));
+            let rows = i64::try_from(samples.len()).unwrap();
+            let x = Tensor::ones([rows, 1], (Kind::Float, tch::Device::Cpu));
             let draws = Draws {
                 seed: 7,
                 epoch,
@@ -106,7 +107,7 @@ mod tests {
         let all: Vec<usize> = (0..64).collect();
         let together = row(0, 0, &all);
         assert_eq!(row(0, 0, &all[10..20]), together[10..20]);
-        assert!(together.iter().all(|&x| x == 0.0 || x == 2.0));
+        assert!(together.iter().all(|x| [0.0, 2.0].contains(x)));
         assert!(row(0, 1, &all) != together && row(1, 0, &all) != together);
     }
 

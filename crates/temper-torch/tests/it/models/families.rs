@@ -1,12 +1,13 @@
 //! Small members of every family against timm, and mistakes that must not go unseen.
 
+use tch::{Kind, Tensor};
 use temper_torch::{
     Device,
     models::{
         Architecture, Head, Network, Padding, Plan, convnext, inverted, inverted::Stage, resnet,
         swin, vit,
     },
-    tensors::Tensors,
+    tensors::{Tensors, write},
 };
 
 use crate::{
@@ -147,6 +148,30 @@ fn hub_files_load_with_nothing_missing_and_nothing_unused() {
         let is_tower = !architecture.prefix.is_empty();
         assert_eq!(network.unused().head.len(), if is_tower { 3 } else { 0 });
     }
+}
+
+#[test]
+fn names_without_use_are_told_with_the_head_apart() {
+    let (_, architecture, network) = member("swin");
+    let extra = Tensor::ones([1], (Kind::Float, tch::Device::Cpu));
+    let named = network
+        .parameters()
+        .iter()
+        .map(|p| (p.name.clone(), &p.tensor));
+    let more = [
+        "layers.9.strange.weight",
+        "layers.0.blocks.1.attn_mask",
+        "layers.0.blocks.0.attn.relative_position_index",
+        "bn1.num_batches_tracked",
+    ];
+    let more = more.map(|name| (name.to_owned(), &extra));
+    let bytes = write(named.chain(more), String::new()).unwrap();
+    let source = Tensors::parse("the file", &bytes).unwrap();
+    let head = Head::Fresh { seed: 0 };
+    let network = Network::of_plan(&plan("swin"), &architecture, &source, head, Device::CPU);
+    let network = network.unwrap();
+    assert_eq!(network.unused().other, ["layers.9.strange.weight"]);
+    assert_eq!(network.unused().head, ["head.fc.bias", "head.fc.weight"]);
 }
 
 #[test]
