@@ -87,6 +87,13 @@ parity-fixtures: setup ## Make the small networks anew that the tests compare wi
 bench-loader: setup ## Compare the loader's images a second with what a training step takes
 	@cargo bench --locked --profile dev --package temper-torch --bench loader
 
+# In the dev profile too, in which decoder, resizer and temper-data are optimised.
+.PHONY: bench-pixels
+bench-pixels: setup ## Time the pixel cache against Pillow, torchvision and torch's DataLoader
+	cargo build --locked --package temper-data --example bench_pixels
+	@$(PYTHON) parity/run.py bench-pixels bench_images.py \
+		cargo run --locked --quiet --package temper-data --example bench_pixels --
+
 # The paper's six networks at full size, with random weights.
 CACHE := $(or $(TEMPER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/temper)
 PAPER_MIRROR ?= $(CACHE)/paper-mirror

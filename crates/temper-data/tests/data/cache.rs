@@ -36,7 +36,9 @@ impl Lab {
     fn new(pictures: u8, side: u32) -> anyhow::Result<Self> {
         let root = tempfile::tempdir()?;
         let noise = RgbImage::from_fn(side, side, |x, y| {
-            image::Rgb([x * x + y, x ^ y, x * y].map(|value| u8::try_from(value % 251).unwrap()))
+            image::Rgb(
+                [x * x + y, x ^ y, x * y].map(|value| u8::try_from(value % 251).unwrap_or(0)),
+            )
         });
         for class in 0..2 {
             for n in 0..pictures {
@@ -81,38 +83,39 @@ impl Lab {
 
     /// Files of the cache with that extension.
     fn files(&self, extension: &str) -> Vec<PathBuf> {
-        let Ok(entries) = fs::read_dir(self.cache().join("pixels")) else {
-            return Vec::new();
-        };
-        let paths = entries.map(|entry| entry.unwrap().path());
+        let entries = fs::read_dir(self.cache().join("pixels"));
+        let paths = entries
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path());
         paths
-            .filter(|path| path.extension().unwrap() == extension)
+            .filter(|path| path.extension().is_some_and(|found| found == extension))
             .collect()
     }
 
     /// Files with pixels; labels alone take a page.
     fn arrays(&self) -> Vec<PathBuf> {
         let mut files = self.files("pixels");
-        files.retain(|path| fs::metadata(path).unwrap().len() > 4096);
+        files.retain(|path| length(path) > 4096);
         files
     }
 
     /// This test's process anew, making all of the training split at that size.
-    fn child(&self, size: u32) -> Command {
-        self.child_of(Command::new(env::current_exe().unwrap()), size)
+    fn child(&self, size: u32) -> anyhow::Result<Child> {
+        self.child_of(Command::new(env::current_exe()?), size)
     }
 
-    fn child_of(&self, mut command: Command, size: u32) -> Command {
-        let dataset = serde_json::to_string(&self.dataset).unwrap();
-        command
+    fn child_of(&self, mut command: Command, size: u32) -> anyhow::Result<Child> {
+        let dataset = serde_json::to_string(&self.dataset)?;
+        let root = self.root.path().display();
+        let child = command
             .args(["--exact", "cache::child", "--nocapture"])
-            .env(
-                CHILD,
-                format!("{size} {} {dataset}", self.root.path().display()),
-            )
+            .env(CHILD, format!("{size} {root} {dataset}"))
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command
+            .stderr(Stdio::piped())
+            .spawn()?;
+        Ok(child)
     }
 }
 
@@ -144,6 +147,11 @@ fn word_of(child: Child) -> anyhow::Result<String> {
     Ok(line
         .with_context(|| format!("{}: {said}", output.status))?
         .to_owned())
+}
+
+/// 0 where there is no file.
+fn length(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |metadata| metadata.len())
 }
 
 fn inode(path: &Path) -> anyhow::Result<u64> {
@@ -252,7 +260,7 @@ fn other_sizes_parts_and_datasets_have_their_own_arrays() -> anyhow::Result<()> 
 #[test]
 fn processes_that_want_one_array_make_it_once() -> anyhow::Result<()> {
     let lab = Lab::new(20, 300)?;
-    let children: Result<Vec<Child>, _> = (0..4).map(|_| lab.child(64).spawn()).collect();
+    let children: Result<Vec<Child>, _> = (0..4).map(|_| lab.child(64)).collect();
     let mut said = Vec::new();
     for child in children? {
         said.push(word_of(child)?);
@@ -295,13 +303,9 @@ fn threads_that_want_one_array_make_it_once() -> anyhow::Result<()> {
 #[test]
 fn process_killed_while_it_makes_an_array_leaves_nothing_under_its_name() -> anyhow::Result<()> {
     let lab = Lab::new(20, 900)?;
-    let mut child = lab.child(256).spawn()?;
+    let mut child = lab.child(256)?;
     // Its part of pixels has begun, and is not whole.
-    let pixels_are_being_written = || {
-        let parts = lab.files("part");
-        let lengths = parts.iter().filter_map(|path| fs::metadata(path).ok());
-        lengths.map(|metadata| metadata.len()).max() > Some(4096)
-    };
+    let pixels_are_being_written = || lab.files("part").iter().any(|path| length(path) > 4096);
     while !pixels_are_being_written() {
         anyhow::ensure!(child.try_wait()?.is_none(), "ended before it was killed");
         thread::sleep(Duration::from_millis(1));
@@ -314,7 +318,7 @@ fn process_killed_while_it_makes_an_array_leaves_nothing_under_its_name() -> any
     );
     assert_eq!((lab.arrays().len(), lab.files("part").len()), (0, 1));
     // The next one is not held up by its lock, makes the array, and clears up.
-    assert_eq!(word_of(lab.child(256).spawn()?)?, "made 40 of 40");
+    assert_eq!(word_of(lab.child(256)?)?, "made 40 of 40");
     assert_eq!((lab.arrays().len(), lab.files("part").len()), (1, 0));
     Ok(())
 }
@@ -454,7 +458,7 @@ fn disk_that_fills_up_meanwhile_is_an_error_that_leaves_nothing() -> anyhow::Res
     let mut shell = Command::new("sh");
     shell.args(["-c", "trap '' XFSZ; ulimit -f 128; exec \"$0\" \"$@\""]);
     shell.arg(env::current_exe()?);
-    let said = word_of(lab.child_of(shell, 100).spawn()?)?;
+    let said = word_of(lab.child_of(shell, 100)?)?;
     assert!(said.starts_with("refused Unavailable"), "{said}");
     assert!(said.contains("484096 bytes"), "{said}");
     assert_eq!((lab.arrays().len(), lab.files("part").len()), (0, 0));
