@@ -82,10 +82,11 @@ parity-fixtures: setup ## Make the small networks anew that the tests compare wi
 
 ## Benchmarks
 
-# In the dev profile, as `make demo` runs: libtorch is built the same in any, and the loader is not faster in it.
+# In the dev profile, as `make demo` runs: libtorch is the same in any, and the loader is not faster in it.
+# Threads that wait do not spin, as in the workers that `temper up` starts.
 .PHONY: bench-loader
 bench-loader: setup ## Compare the loader's images a second with what a training step takes
-	@cargo bench --locked --profile dev --package temper-torch --bench loader
+	@OMP_WAIT_POLICY=passive cargo bench --locked --profile dev --package temper-torch --bench loader
 
 # In the dev profile too, in which decoder, resizer and temper-data are optimised.
 .PHONY: bench-pixels

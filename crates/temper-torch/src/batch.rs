@@ -45,7 +45,7 @@ impl<'a> Images<'a> {
     /// The same of what [`gather`] gave.
     pub fn to_device(&self, pixels: &[u8], labels: &[i64]) -> (Tensor, Tensor) {
         // To the device as bytes: a quarter of the way to go.
-        let pixels = self.squares(Tensor::from_slice(pixels));
+        let pixels = self.squares(&Tensor::from_slice(pixels));
         (
             pixels.to_kind(Kind::Float) / 255.0,
             Tensor::from_slice(labels).to_device(self.device.tch()),
@@ -59,10 +59,10 @@ impl<'a> Images<'a> {
 
     /// The same of what [`noise()`] gave.
     pub fn noise_to_device(&self, noise: &[f32]) -> Tensor {
-        self.squares(Tensor::from_slice(noise))
+        self.squares(&Tensor::from_slice(noise))
     }
 
-    fn squares(&self, values: Tensor) -> Tensor {
+    fn squares(&self, values: &Tensor) -> Tensor {
         let side = i64::from(self.set.size);
         let squares = values.reshape([-1, 3, side, side]);
         squares.to_device(self.device.tch())

@@ -75,7 +75,6 @@ pub fn draw(
 
 /// Images `f32[n, 3, s, s]` in `[0, 1]`, varied as the `n` `variations` say, in `[0, 1]` again;
 /// the very same tensor where nothing is varied. What rotation uncovers is black.
-#[must_use]
 pub fn vary(x: &Tensor, variations: &[Variation]) -> Tensor {
     let some = |is: &dyn Fn(&Variation) -> bool| variations.iter().any(is);
     let flips = some(&|variation| variation.mirrored);

@@ -31,9 +31,10 @@ fn values(fixture: &Tensors, name: &str) -> Vec<f64> {
 fn jitters(fixture: &Tensors) -> Vec<Jitter> {
     let (orders, factors) = (values(fixture, "orders"), values(fixture, "factors"));
     let step = |order: f64, factors: &[f64]| {
-        let index = (0..3).find(|i| f64::from(*i) == order).unwrap();
-        let index = usize::try_from(index).unwrap();
-        (ADJUSTMENTS[index], factors[index])
+        let index = [0.0, 1.0, 2.0]
+            .iter()
+            .position(|i| order.total_cmp(i).is_eq());
+        (ADJUSTMENTS[index.unwrap()], factors[index.unwrap()])
     };
     orders
         .chunks(3)

@@ -76,8 +76,8 @@ fn noise_is_made_where_the_attack_wants_it_and_is_the_samples_own() {
     let mut spec = spec(Schedule::Linear);
     let all = batches(&spec, 0);
     // A linear ramp is at 0 in its first step alone.
-    let noisy: Vec<bool> = all.iter().map(|batch| batch.noise.is_some()).collect();
-    assert_eq!(noisy, [vec![false; 3], vec![true; 13]].concat());
+    let has_noise: Vec<bool> = all.iter().map(|batch| batch.noise.is_some()).collect();
+    assert_eq!(has_noise, [vec![false; 3], vec![true; 13]].concat());
     let last = all.last().unwrap();
     let length = (3 * SIDE * SIDE) as usize;
     let noise = last.noise.as_ref().unwrap().chunks(length);
