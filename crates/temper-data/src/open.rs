@@ -165,7 +165,7 @@ impl Sources {
         }
         let mut parts = Parts::new();
         for part in wanted {
-            if *part != Part::Validation || validation > 0 {
+            if *part != Part::Validation || validation > 0 || has_validation(dataset) {
                 parts.push((*part, Box::new(listing.take(*part))));
             }
         }

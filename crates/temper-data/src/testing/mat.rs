@@ -63,7 +63,7 @@ impl MatArray {
             }
             Self::Text(text) => {
                 let bytes: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
-                put(&mut parts, 4, &bytes)?;
+                put(&mut parts, 17, &bytes)?;
             }
             Self::Cells(cells) => {
                 for cell in cells {

@@ -1,14 +1,17 @@
 //! The check of a whole dataset.
 
-use std::fs;
+use std::{fs, sync::Arc};
 
+use arrow_array::{ArrayRef, BinaryArray, Int64Array, RecordBatch};
+use image::ImageFormat;
+use parquet::arrow::ArrowWriter;
 use temper_core::catalog::{DatasetEntry, Layout, Source};
 use temper_data::{
     Place, Sources, Spread,
     testing::{Plan, write_layout},
 };
 
-use crate::support::{entry, pinned_entry, write};
+use crate::support::{encoded, entry, pinned_entry, plain, unpinned, write};
 
 const PLAN: Plan = Plan {
     classes: 3,
@@ -50,7 +53,7 @@ fn check_reports_every_unreadable_image_and_what_the_rest_is_like() -> anyhow::R
     let dataset = pinned_entry(&sources, entry)?;
     let mut seen = Vec::new();
     let report = sources.check(&dataset, &mut |progress| {
-        seen.push((progress.split, progress.done))
+        seen.push((progress.split, progress.done));
     })?;
     assert_eq!(seen.len(), 18);
     assert_eq!((seen[11], seen[17]), (("train", 12), ("test", 6)));
@@ -126,5 +129,43 @@ fn a_sound_pool_is_reported_as_one() -> anyhow::Result<()> {
         (report.splits[0].split, report.splits[0].images),
         ("all", 18)
     );
+    Ok(())
+}
+
+#[test]
+fn rows_without_bytes_are_reported_and_the_rows_after_them_are_read() -> anyhow::Result<()> {
+    let root = tempfile::tempdir()?;
+    let picture = encoded(&plain([51, 102, 204]), ImageFormat::Png)?;
+    let bytes =
+        [false, true, true, false, false, true, false].map(|there| there.then_some(&picture));
+    let images: ArrayRef = Arc::new(bytes.into_iter().collect::<BinaryArray>());
+    let labels: ArrayRef = Arc::new(Int64Array::from(vec![0; 7]));
+    let batch = RecordBatch::try_from_iter_with_nullable([
+        ("image", images, true),
+        ("label", labels, true),
+    ])?;
+    let path = root.path().join("datasets/owner/made/train.parquet");
+    write(&path, b"")?;
+    let mut writer = ArrowWriter::try_new(fs::File::create(&path)?, batch.schema(), None)?;
+    writer.write(&batch)?;
+    writer.close()?;
+    let source = Source::Parquet {
+        repository: "owner/made".to_owned(),
+        revision: None,
+        train: vec![unpinned("train.parquet")],
+        validation: vec![],
+        test: vec![],
+        image_column: "image".to_owned(),
+        label_column: "label".to_owned(),
+    };
+    let sources = Sources::new(vec![root.path().to_owned()], vec![]);
+    let report = sources.check(&pinned_entry(&sources, entry(1, source))?, &mut |_| ())?;
+    let train = &report.splits[0];
+    let places: Vec<&Place> = train.unreadable.iter().map(|image| &image.place).collect();
+    let rows = [0, 3, 4, 6].map(|row| Place::Row(path.clone(), row));
+    assert_eq!(places, rows.iter().collect::<Vec<_>>());
+    assert_eq!(train.width.map(|width| width.median), Some(20));
+    let near = |a: f64, b: f64| (a - b).abs() < 1e-9;
+    assert!(near(train.mean[0], 0.2) && near(train.mean[1], 0.4) && near(train.mean[2], 0.8));
     Ok(())
 }

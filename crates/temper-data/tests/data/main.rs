@@ -9,6 +9,7 @@ mod fashion_mnist;
 mod folder;
 mod idx;
 mod layouts;
+mod lists;
 mod mat;
 mod parity;
 mod parquet;
