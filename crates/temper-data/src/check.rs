@@ -2,6 +2,7 @@
 
 mod survey;
 
+use serde::Serialize;
 use temper_core::catalog::PinnedDataset;
 
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
 };
 
 /// What a check found.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CheckReport {
     /// Catalog name of the dataset.
     pub dataset: String,
@@ -22,7 +23,7 @@ pub struct CheckReport {
 }
 
 /// What a check found in one split.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SplitReport {
     /// `train`, `validation`, `test` or `all`.
     pub split: &'static str,
@@ -46,7 +47,7 @@ pub struct SplitReport {
 }
 
 /// Images a class.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Balance {
     /// Of all classes, empty ones included.
     pub images: Spread,
@@ -56,7 +57,7 @@ pub struct Balance {
 
 /// Of some numbers the least, the middle one (of an even count the upper of the two) and the
 /// largest.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Spread {
     /// The least.
     pub min: u32,
@@ -67,7 +68,7 @@ pub struct Spread {
 }
 
 /// An image that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Unreadable {
     /// Which one.
     pub place: Place,

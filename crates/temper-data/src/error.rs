@@ -3,6 +3,7 @@
 
 use std::{collections::TryReserveError, error::Error, fmt, io, path::PathBuf};
 
+use serde::{Serialize, Serializer};
 use temper_core::{Digest, ErrorKind};
 use temper_hub::HubError;
 
@@ -22,7 +23,7 @@ pub enum DataError {
         /// The roots that were searched.
         roots: String,
         /// What the hub said, if it was asked.
-        source: Option<HubError>,
+        source: Option<Box<HubError>>,
     },
     /// A mirror has the file, but nothing says that it is that of the commit.
     #[error(
@@ -148,7 +149,7 @@ pub enum DataError {
     },
     /// The hub cannot be asked.
     #[error(transparent)]
-    Hub(#[from] HubError),
+    Hub(Box<HubError>),
     /// Settings that no image can satisfy.
     #[error("{0}")]
     Settings(String),
@@ -270,6 +271,12 @@ impl ImageFault {
     }
 }
 
+impl From<HubError> for DataError {
+    fn from(error: HubError) -> Self {
+        Self::Hub(Box::new(error))
+    }
+}
+
 impl DataError {
     /// What a caller can do about it. All that is missing or damaged is `InvalidInput`, for a job
     /// fails by it on any attempt.
@@ -290,7 +297,7 @@ impl DataError {
                 source: Some(error),
                 ..
             } if error.kind() == ErrorKind::Unavailable
-                || matches!(error, HubError::DiskFull { .. }) =>
+                || matches!(**error, HubError::DiskFull { .. }) =>
             {
                 ErrorKind::Unavailable
             }
@@ -340,6 +347,12 @@ impl DataError {
             path: path.into(),
             reason: reason.into(),
         }
+    }
+}
+
+impl Serialize for Place {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -200,7 +200,7 @@ impl Repository<'_> {
         DataError::NotFound {
             path: self.relative(file),
             roots: split::listed(&self.mirrors.0),
-            source,
+            source: source.map(Box::new),
         }
     }
 }

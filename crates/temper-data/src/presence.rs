@@ -29,7 +29,7 @@ impl Sources {
             path: entry.file.clone(),
             sha256: entry.sha256,
         };
-        self.find_files(&repository, &[&file], entry.revision())
+        find_files(&repository, &[&file], entry.revision())
     }
 
     /// Where a dataset's files are; whether they are the right ones is not looked at.
@@ -54,24 +54,24 @@ impl Sources {
                 };
                 let repository = self.repository(RepoKind::Dataset, name, None);
                 let files: Vec<&File> = source.files().collect();
-                self.find_files(&repository, &files, source.revision())
+                find_files(&repository, &files, source.revision())
             }
         }
     }
+}
 
-    fn find_files(&self, repository: &Repository<'_>, files: &[&File], revision: &str) -> Presence {
-        let mut roots = repository.mirrors.0.iter();
-        if let Some(root) = roots.find(|root| repository.holds(root, files)) {
-            return Presence::Mirror(repository.folder(root));
-        }
-        let cached = repository.cached(revision);
-        if files
-            .iter()
-            .all(|file| cached.iter().any(|path| file.fits(path)))
-        {
-            Presence::HubCache
-        } else {
-            Presence::Absent
-        }
+fn find_files(repository: &Repository<'_>, files: &[&File], revision: &str) -> Presence {
+    let mut roots = repository.mirrors.0.iter();
+    if let Some(root) = roots.find(|root| repository.holds(root, files)) {
+        return Presence::Mirror(repository.folder(root));
+    }
+    let cached = repository.cached(revision);
+    if files
+        .iter()
+        .all(|file| cached.iter().any(|path| file.fits(path)))
+    {
+        Presence::HubCache
+    } else {
+        Presence::Absent
     }
 }

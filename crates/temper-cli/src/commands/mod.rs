@@ -64,7 +64,7 @@ impl Command {
             Self::Cancel(args) => cancel::run(args).await?,
             Self::Artifact(args) => artifact::run(args).await?,
             Self::Models(args) => blocking(move || models::run(&args)).await?,
-            Self::Datasets(args) => blocking(move || datasets::run(args)).await?,
+            Self::Datasets(args) => return blocking(move || datasets::run(args)).await,
             Self::Catalog(args) => blocking(move || catalog::run(args)).await?,
             Self::Migrate(args) => migrate::run(args).await?,
         }

@@ -69,7 +69,7 @@ pub fn program(given: Option<&Path>) -> anyhow::Result<PathBuf> {
 fn listed(folders: &[PathBuf]) -> OsString {
     folders
         .iter()
-        .map(PathBuf::as_os_str)
+        .map(|folder| folder.as_os_str())
         .collect::<Vec<_>>()
         .join(OsStr::new(":"))
 }

@@ -357,6 +357,10 @@ impl Layout {
         Self::FgvcAircraft,
     ];
 
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "the form that serde calls"
+    )]
     fn is_default(&self) -> bool {
         *self == Self::default()
     }
