@@ -18,7 +18,7 @@ const ADJUSTMENTS: [Adjustment; 3] = [
     Adjustment::Saturation,
 ];
 
-fn values(fixture: &Tensors, name: &str) -> Vec<f64> {
+fn values(fixture: &Tensors<'_>, name: &str) -> Vec<f64> {
     let tensor = fixture
         .get(name)
         .unwrap()
@@ -28,7 +28,7 @@ fn values(fixture: &Tensors, name: &str) -> Vec<f64> {
 }
 
 /// The jitters of `parity/make_augment.py`.
-fn jitters(fixture: &Tensors) -> Vec<Jitter> {
+fn jitters(fixture: &Tensors<'_>) -> Vec<Jitter> {
     let (orders, factors) = (values(fixture, "orders"), values(fixture, "factors"));
     let step = |order: f64, factors: &[f64]| {
         let index = [0.0, 1.0, 2.0]
@@ -65,7 +65,7 @@ fn jitter_equals_torchvision_in_every_order() {
         })
         .collect();
     let jittered = vary(&formula_images(12, 16), &variations);
-    let difference = largest_difference(&jittered, fixture.get("jittered").unwrap());
+    let difference = largest_difference(&jittered, &fixture.get("jittered").unwrap());
     println!("largest difference {difference:e}");
     assert!(difference < 1e-5, "{difference}");
 }
@@ -107,7 +107,7 @@ fn flip_comes_first_then_jitter_then_rotation() {
         .collect();
     let share = equal_share(
         &vary(&formula_images(12, 16), &variations),
-        fixture.get("whole").unwrap(),
+        &fixture.get("whole").unwrap(),
     );
     assert!(share >= 0.999, "{share}");
 }

@@ -27,10 +27,11 @@ fn with_header(bytes: &[u8], change: impl Fn(&mut Value)) -> Vec<u8> {
     let tensors = Tensors::parse("checkpoint", bytes).unwrap();
     let mut header = serde_json::from_str(tensors.metadata().unwrap()).unwrap();
     change(&mut header);
-    let named = tensors.names().map(|name| {
-        let tensor = tensors.get(name).unwrap();
-        (name.to_owned(), tensor)
-    });
+    let named: Vec<_> = tensors
+        .names()
+        .map(|name| (name.to_owned(), tensors.get(name).unwrap()))
+        .collect();
+    let named = named.iter().map(|(name, tensor)| (name.clone(), tensor));
     write(named, header.to_string()).unwrap()
 }
 
