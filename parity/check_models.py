@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,6 @@ from torch import Tensor, nn
 
 import peer
 
-SEEDS = (0, 1, 2)
 TOWER = "visual.trunk."
 
 
@@ -70,16 +70,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("program", type=Path, help="the built example parity_models")
     parser.add_argument("scratch", type=Path, help="where the one case at a time lies")
+    parser.add_argument("--seeds", type=int, default=3, help="how many, for each architecture")
     parser.add_argument("only", nargs="*", help="labels; the last line then tells of these alone")
     arguments = parser.parse_args()
     figures: dict[str, float] = {}
-    arguments.scratch.mkdir(parents=True, exist_ok=True)
+    # What a run that was killed left there is gigabytes.
+    shutil.rmtree(arguments.scratch, ignore_errors=True)
+    arguments.scratch.mkdir(parents=True)
     try:
         for case in CASES + SIZES:
             if arguments.only and case.label not in arguments.only:
                 continue
             network = Peer(case)
-            for seed in SEEDS if case in CASES else SEEDS[:1]:
+            for seed in range(arguments.seeds if case in CASES else 1):
                 with tempfile.TemporaryDirectory(dir=arguments.scratch) as folder:
                     network.write(seed, Path(folder))
                     found = compare(arguments.program, f"{case.label}, seed {seed}", folder)

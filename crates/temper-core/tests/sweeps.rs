@@ -194,7 +194,7 @@ fn keys_are_golden() {
     );
     assert_eq!(
         cell.evaluations[0].to_string(),
-        "0846a5353a6ebb21d23bcbce402bcb1fbc1863e0ca70151b8cb133d7a92c98f7"
+        "2b1dc65243712347628a48985dba89724f1f5c146531cf04da67b379aa25c7b2"
     );
 }
 

@@ -86,7 +86,7 @@ fn list(args: List) -> anyhow::Result<ExitCode> {
             json!({ "name": name, "entry": entry,
                 "here": presence(&sources.find_dataset(entry)) })
         });
-        output::line(serde_json::Value::from_iter(datasets));
+        output::line(datasets.collect::<serde_json::Value>());
         return Ok(ExitCode::SUCCESS);
     }
     let columns = [

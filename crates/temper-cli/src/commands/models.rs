@@ -27,7 +27,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let models = catalog.models.iter().map(
             |(name, entry)| json!({ "name": name, "entry": entry, "here": presence(&here(entry)) }),
         );
-        output::line(serde_json::Value::from_iter(models));
+        output::line(models.collect::<serde_json::Value>());
         return Ok(());
     }
     let columns = [

@@ -33,9 +33,9 @@ impl Parse for PinnedModel {
             name: message.name.clone(),
             architecture: message.architecture.clone(),
             repository: message.repository.clone(),
-            commit: commit?,
+            commit,
             file: message.file.clone(),
-            sha256: sha256?,
+            sha256,
             prefix: message.prefix.clone(),
             normalisation: Normalisation {
                 mean: mean?,
@@ -53,17 +53,17 @@ fn three(values: &[f64], field: &str, violations: &mut Violations) -> Option<[f6
     )
 }
 
-/// Text that may be empty: then there is none of it.
+/// Text that may be empty: then there is none of it, as where it cannot be read, which is noted.
 fn optional<T: std::str::FromStr<Err: ToString>>(
     text: &str,
     field: &str,
     violations: &mut Violations,
-) -> Option<Option<T>> {
+) -> Option<T> {
     if text.is_empty() {
-        return Some(None);
+        return None;
     }
     let parsed = text.parse::<T>().map_err(|error| error.to_string());
-    violations.take(field, parsed).map(Some)
+    violations.take(field, parsed)
 }
 
 fn text<T: ToString>(value: Option<&T>) -> String {
@@ -100,9 +100,11 @@ impl Parse for PinnedDataset {
                 None
             }
             Some(dataset::Source::Idx(idx)) => parse_idx(idx, &format!("{field}.idx"), violations),
-            Some(dataset::Source::Parquet(parquet)) => {
-                parse_parquet(parquet, &format!("{field}.parquet"), violations)
-            }
+            Some(dataset::Source::Parquet(parquet)) => Some(parse_parquet(
+                parquet,
+                &format!("{field}.parquet"),
+                violations,
+            )),
             Some(dataset::Source::Folder(folder)) => {
                 parse_folder(folder, &format!("{field}.folder"), violations)
             }
@@ -139,28 +141,24 @@ fn parse_idx(idx: &v1::IdxSource, field: &str, violations: &mut Violations) -> O
         train_labels: file(&idx.train_labels, "train_labels")?,
         test_images: file(&idx.test_images, "test_images")?,
         test_labels: file(&idx.test_labels, "test_labels")?,
-        revision: commit?,
+        revision: commit,
     })
 }
 
-fn parse_parquet(
-    parquet: &v1::ParquetSource,
-    field: &str,
-    violations: &mut Violations,
-) -> Option<Source> {
+fn parse_parquet(parquet: &v1::ParquetSource, field: &str, violations: &mut Violations) -> Source {
     let commit = parse_commit(&parquet.commit, field, violations);
     let mut files = |messages: &[v1::DataFile], name: &str| {
         File::parse_all(messages, &format!("{field}.{name}"), violations)
     };
-    Some(Source::Parquet {
+    Source::Parquet {
         repository: parquet.repository.clone(),
         train: files(&parquet.train, "train"),
         validation: files(&parquet.validation, "validation"),
         test: files(&parquet.test, "test"),
         image_column: parquet.image_column.clone(),
         label_column: parquet.label_column.clone(),
-        revision: commit?,
-    })
+        revision: commit,
+    }
 }
 
 fn parse_folder(
@@ -187,16 +185,15 @@ fn parse_folder(
 }
 
 /// The commit as a revision.
-fn parse_commit(text: &str, field: &str, violations: &mut Violations) -> Option<Option<String>> {
-    let commit = optional::<Commit>(text, &format!("{field}.commit"), violations)?;
-    Some(commit.map(String::from))
+fn parse_commit(text: &str, field: &str, violations: &mut Violations) -> Option<String> {
+    optional::<Commit>(text, &format!("{field}.commit"), violations).map(String::from)
 }
 
 impl Parse for File {
     type Message = v1::DataFile;
 
     fn parse(message: &v1::DataFile, field: &str, violations: &mut Violations) -> Option<Self> {
-        let sha256 = optional(&message.sha256, &format!("{field}.sha256"), violations)?;
+        let sha256 = optional(&message.sha256, &format!("{field}.sha256"), violations);
         Some(Self {
             path: message.path.clone(),
             sha256,

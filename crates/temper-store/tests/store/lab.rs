@@ -14,7 +14,7 @@ use temper_core::{
     schedule::Schedule,
     spec::{
         Augmentation, DataRequest, EvaluationSettings, Hyperparameters, JobSpec, Pgd, Precision,
-        SweepSpec, TrainingSettings, ValidationSettings,
+        RESULT_VERSION, SweepSpec, TrainingSettings, ValidationSettings,
     },
 };
 use temper_store::{
@@ -52,7 +52,7 @@ impl Lab {
             name: name.to_owned(),
             device: "cpu".to_owned(),
             memory_bytes: Some(1 << 30),
-            result_versions: vec![1],
+            result_versions: vec![RESULT_VERSION],
         };
         self.store().worker_register(&worker).await?;
         Ok(worker.incarnation)

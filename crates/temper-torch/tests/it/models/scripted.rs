@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use tch::Tensor;
-use temper_core::{ErrorKind, catalog::Normalisation};
+use temper_core::{
+    ErrorKind,
+    catalog::{Normalisation, Scripted},
+};
 use temper_torch::{
     Device, TorchError,
-    models::{Architecture, Draws, Head, Mode, Network, Scripted, Source},
+    models::{Architecture, Draws, Head, Mode, Network, Source},
     optim::{AdamW, Rates},
     set_threads,
     tensors::Tensors,
