@@ -6,10 +6,10 @@ use std::borrow::Cow;
 use futures::future::join_all;
 use temper_core::{
     ErrorKind,
-    catalog::{Catalog, Commit, DatasetEntry, ModelEntry, PinError, Snapshot},
+    catalog::{Catalog, DatasetEntry, ModelEntry, PinError},
     spec::SweepSpec,
 };
-use temper_hub::{Hub, HubError, RepoKind, RepoSnapshot};
+use temper_hub::{Hub, HubError, RepoKind};
 
 /// The catalog as one sweep sees it.
 pub struct Pinned<'a> {
@@ -76,20 +76,11 @@ pub async fn pin<'a>(catalog: &'a Catalog, hub: &Hub, spec: &SweepSpec) -> Pinne
 
 async fn model(hub: &Hub, entry: &ModelEntry) -> Result<ModelEntry, Failure> {
     let found = hub.resolve(RepoKind::Model, &entry.repository, entry.revision());
-    Ok(entry.pinned_to(&snapshot(found.await?))?)
+    Ok(entry.pinned_to(&found.await?.into())?)
 }
 
 async fn dataset(hub: &Hub, entry: &DatasetEntry) -> Result<DatasetEntry, Failure> {
     let (repository, _) = entry.source.repository().ok_or(Failure::Folder)?;
     let found = hub.resolve(RepoKind::Dataset, repository, entry.source.revision());
-    Ok(entry.pinned_to(&snapshot(found.await?))?)
-}
-
-/// The hub's answer in the domain's words.
-fn snapshot(found: RepoSnapshot) -> Snapshot {
-    let files = found.files.into_iter();
-    Snapshot {
-        commit: found.commit.parse::<Commit>().ok(),
-        files: files.map(|file| (file.path, file.sha256)).collect(),
-    }
+    Ok(entry.pinned_to(&found.await?.into())?)
 }

@@ -4,7 +4,7 @@
 use std::{collections::TryReserveError, error::Error, fmt, io, path::PathBuf};
 
 use serde::{Serialize, Serializer};
-use temper_core::{Digest, ErrorKind};
+use temper_core::{Digest, ErrorKind, catalog::PinError};
 use temper_hub::HubError;
 
 /// Why images or weights cannot be had.
@@ -147,6 +147,9 @@ pub enum DataError {
         /// How many are left of each class.
         classes: String,
     },
+    /// The hub has not what a catalog entry names.
+    #[error(transparent)]
+    Entry(#[from] PinError),
     /// The hub cannot be asked.
     #[error(transparent)]
     Hub(Box<HubError>),

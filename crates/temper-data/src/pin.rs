@@ -1,6 +1,8 @@
-//! Pinning: digests for catalog entries whose files are here.
+//! Pinning: digests for catalog entries whose files are here, else what the hub tells of them.
 
-use temper_core::catalog::{Catalog, DatasetEntry, File, Layout, ModelEntry, Source};
+use temper_core::catalog::{
+    Catalog, DatasetEntry, File, Layout, ModelEntry, PinError, Snapshot, Source,
+};
 
 use temper_hub::RepoKind;
 
@@ -12,7 +14,9 @@ impl Sources {
     ///
     /// A dataset as its authors ship it (`original`) goes before its `source` where its folder is
     /// below a root; a pattern of file names becomes the files of the first mirror that has any.
-    /// Entries that a commit pins get digests too where their files are here.
+    /// Entries that a commit pins get digests too where their files are here. Of entries whose
+    /// files are not, the hub is asked, if this process has one: they get its commit, and the
+    /// digests that it tells.
     #[must_use]
     pub fn pin(&self, catalog: &Catalog) -> (Catalog, Vec<(String, DataError)>) {
         let mut pinned = Catalog::default();
@@ -40,13 +44,41 @@ impl Sources {
     }
 
     fn pin_model(&self, entry: &ModelEntry) -> Result<ModelEntry, DataError> {
-        let digest = self
-            .repository(RepoKind::Model, &entry.repository, None)
-            .digest(&entry.file)?;
-        Ok(ModelEntry {
-            sha256: Some(digest),
-            ..entry.clone()
-        })
+        let repository = self.repository(RepoKind::Model, &entry.repository, None);
+        match repository.digest(&entry.file) {
+            Ok(digest) => Ok(ModelEntry {
+                sha256: Some(digest),
+                ..entry.clone()
+            }),
+            Err(absent) if entry.commit().is_none() => {
+                let place = (RepoKind::Model, entry.repository.as_str(), entry.revision());
+                self.pin_by_hub(absent, place, |found| entry.pinned_to(found))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The entry as the hub knows it, where `absent` says that no mirror has it.
+    fn pin_by_hub<E>(
+        &self,
+        absent: DataError,
+        (kind, repository, revision): (RepoKind, &str, &str),
+        pin: impl FnOnce(&Snapshot) -> Result<E, PinError>,
+    ) -> Result<E, DataError> {
+        let Some(hub) = &self.hub else {
+            return Err(absent);
+        };
+        let DataError::NotFound { path, roots, .. } = absent else {
+            return Err(absent);
+        };
+        match hub.resolve(kind, repository, revision) {
+            Ok(found) => Ok(pin(&found.into())?),
+            Err(error) => Err(DataError::NotFound {
+                path,
+                roots,
+                source: Some(Box::new(error)),
+            }),
+        }
     }
 
     /// None if nothing lacks a digest.
@@ -64,8 +96,15 @@ impl Sources {
             {
                 Ok(None)
             }
-            Source::Idx { .. } | Source::Parquet { .. } => {
-                self.pin_repository(entry.clone()).map(Some)
+            source @ (Source::Idx { .. } | Source::Parquet { .. }) => {
+                let pinned = match (self.pin_repository(entry.clone()), source.repository()) {
+                    (Err(absent), Some((name, _))) if source.commit().is_none() => {
+                        let place = (RepoKind::Dataset, name, source.revision());
+                        self.pin_by_hub(absent, place, |found| entry.pinned_to(found))
+                    }
+                    (pinned, _) => pinned,
+                };
+                pinned.map(Some)
             }
         }
     }

@@ -42,6 +42,7 @@ impl Sources {
                 .find(|p| p.is_dir())
         };
         if let Some(original) = &entry.original
+            && entry.pinned("").is_none()
             && let Some(path) = folder(&original.path)
         {
             return Presence::Folder(path);

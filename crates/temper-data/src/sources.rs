@@ -37,7 +37,7 @@ pub struct Sources {
     pub(crate) folders: Vec<PathBuf>,
     pub(crate) digests: Digests,
     pub(crate) cache: Option<Cache>,
-    hub: Option<BlockingHub>,
+    pub(crate) hub: Option<BlockingHub>,
     pub(crate) decoded: AtomicU64,
     training: Memo<(Digest, DataSettings), TrainingSplits>,
     tests: Memo<(Digest, TestRequest), Arc<ImageSet>>,

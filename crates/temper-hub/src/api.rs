@@ -2,7 +2,7 @@
 //! the cache.
 
 use serde::Deserialize;
-use temper_core::Digest;
+use temper_core::{Digest, catalog::Snapshot};
 
 use crate::{
     HubError, RetryPolicy,
@@ -19,6 +19,16 @@ pub struct RepoSnapshot {
     pub commit: String,
     /// Its files.
     pub files: Vec<RepoFile>,
+}
+
+impl From<RepoSnapshot> for Snapshot {
+    fn from(found: RepoSnapshot) -> Self {
+        let files = found.files.into_iter();
+        Self {
+            commit: found.commit.parse().ok(),
+            files: files.map(|file| (file.path, file.sha256)).collect(),
+        }
+    }
 }
 
 /// A file of a repository at a commit.

@@ -7,6 +7,7 @@ mod cifar10;
 mod columns;
 mod fashion_mnist;
 mod folder;
+mod hub;
 mod idx;
 mod layouts;
 mod lists;
