@@ -7,11 +7,14 @@
 
 use std::{fs, path::Path, process::ExitCode};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::Parser;
 use tch::{Kind, Tensor};
-use temper_core::catalog::{Catalog, EvalTransform, ModelEntry, PinnedModel};
-use temper_data::{Inputs, Sources, eval_image};
+use temper_core::{
+    ErrorKind,
+    catalog::{Catalog, EvalTransform, ModelEntry, PinnedModel},
+};
+use temper_data::{DataError, Inputs, Presence, Sources, eval_image};
 use temper_torch::{
     Device,
     models::{Architecture, Head, Mode, Network},
@@ -41,8 +44,18 @@ fn main() -> ExitCode {
     match prepare(&args) {
         Ok((catalog, sources, photos)) => {
             let wanted = |name: &String| args.names.is_empty() || args.names.contains(name);
+            // A hub that cannot be reached is asked once: each time takes a minute of tries.
+            let mut away = false;
             for (name, entry) in catalog.models.iter().filter(|(name, _)| wanted(name)) {
-                note(name, verify(&sources, (name, entry), &photos));
+                if away && sources.find_model(entry) == Presence::Absent {
+                    note(name, Err(anyhow!("the hub could not be reached")));
+                    continue;
+                }
+                let outcome = verify(&sources, (name, entry), &photos);
+                let error = outcome.as_ref().err();
+                let error = error.and_then(|error| error.downcast_ref::<DataError>());
+                away |= error.is_some_and(|error| error.kind() == ErrorKind::Unavailable);
+                note(name, outcome);
             }
         }
         Err(error) => note("set-up", Err(error)),
