@@ -99,8 +99,8 @@ pub fn grid(models: &[&str], datasets: &[&str], size: u32) -> v1::CreateSweepReq
 pub async fn run(system: &System, request: v1::CreateSweepRequest) -> anyhow::Result<v1::Sweep> {
     let sweep = system.submit(request).await?;
     let ended = system.finish(&sweep.name).await?;
-    let failed: Vec<_> = system.jobs_of(&sweep.name).await?.into_iter().collect();
-    let reasons: Vec<_> = failed
+    let jobs = system.jobs_of(&sweep.name).await?;
+    let reasons: Vec<_> = jobs
         .iter()
         .filter(|job| job.state() != v1::JobState::Succeeded)
         .map(|job| format!("{}: {}", job.title, job.message))
