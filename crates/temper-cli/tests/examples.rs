@@ -140,7 +140,7 @@ fn sizes(job: &Job) -> Option<(&str, u32, u32, u32)> {
 fn demo_is_no_smaller_than_what_is_promised() {
     let demo = &examples()["demo"];
     assert!(demo.data.train_samples >= 300 && demo.training.epochs >= 4);
-    assert!(demo.training.attack.steps >= 3);
+    assert!(demo.training.attack.steps() >= 3);
     let evaluation = &demo.evaluations[0];
-    assert!(evaluation.samples >= 200 && evaluation.attack.steps >= 10);
+    assert!(evaluation.samples >= 200 && evaluation.attacks[0].steps() >= 10);
 }

@@ -34,6 +34,8 @@ const MAX_DENOMINATOR: u32 = 1_000_000;
 impl Epsilon {
     /// No perturbation.
     pub const ZERO: Self = Self(Ratio::new_raw(0, 1));
+    /// One level of an 8-bit pixel, 1/255.
+    pub const LEVEL: Self = Self(Ratio::new_raw(1, 255));
 
     /// `numerator / denominator`.
     ///
@@ -95,6 +97,10 @@ impl Fraction {
     pub const ZERO: Self = Self(Ratio::new_raw(0, 1));
     /// All of it.
     pub const ONE: Self = Self(Ratio::new_raw(1, 1));
+    /// A quarter.
+    pub const QUARTER: Self = Self(Ratio::new_raw(1, 4));
+    /// Three quarters.
+    pub const THREE_QUARTERS: Self = Self(Ratio::new_raw(3, 4));
 
     /// `numerator / denominator`.
     ///

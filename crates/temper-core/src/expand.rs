@@ -8,7 +8,7 @@ use crate::{
     catalog::{PinnedDataset, PinnedModel},
     key,
     schedule::Schedule,
-    spec::{CurveMode, EvaluateSpec, EvaluationSettings, JobSpec, SweepSpec, TrainSpec},
+    spec::{EvaluateSpec, EvaluationSettings, JobSpec, SweepSpec, TrainSpec},
 };
 
 /// A sweep laid out: its cells in the order of its axes, and the jobs that they need.
@@ -65,7 +65,7 @@ pub fn expand(spec: &SweepSpec, models: &[PinnedModel], datasets: &[PinnedDatase
                             let train = TrainSpec {
                                 model: model.clone(),
                                 dataset: dataset.clone(),
-                                ramp: schedule.ramp(target),
+                                ramp: schedule.ramp(target, spec.training.epochs),
                                 hyperparameters: *hyperparameters,
                                 training: spec.training,
                                 data: spec.data.of(dataset),
@@ -149,9 +149,10 @@ fn evaluate_spec(
 ) -> EvaluateSpec {
     EvaluateSpec {
         train: train.clone(),
-        attack: settings.attack,
+        attacks: settings.attacks.clone(),
+        model: settings.model,
         grid: Epsilon::grid(settings.grid_end.unwrap_or(target), settings.grid_step),
-        mode: CurveMode::Monotone,
+        mode: settings.mode,
         samples: settings.samples_of(&train.dataset),
         seed: settings.seed,
     }

@@ -5,10 +5,11 @@ use serde::Serialize;
 
 use crate::{
     Digest, Epsilon,
+    attack::Attack,
     catalog::{Layout, Normalisation, PinnedDataset, Scripted, Source},
     schedule::Ramp,
     spec::{
-        CurveMode, DataSettings, EvaluateSpec, Hyperparameters, JobSpec, Pgd, RESULT_VERSION,
+        CurveMode, DataSettings, EvaluateSpec, Hyperparameters, JobSpec, RESULT_VERSION, Selection,
         TrainSpec, TrainingSettings, ValidationSettings,
     },
 };
@@ -40,7 +41,8 @@ struct EvaluationDocument<'a> {
     kind: &'static str,
     result_version: u32,
     training: Digest,
-    attack: Pgd,
+    attacks: &'a [Attack],
+    model: Selection,
     grid: &'a [Epsilon],
     mode: CurveMode,
     split: &'static str,
@@ -100,7 +102,8 @@ pub fn evaluation_key(spec: &EvaluateSpec) -> Digest {
         kind: "evaluate",
         result_version: RESULT_VERSION,
         training: training_key(&spec.train),
-        attack: spec.attack,
+        attacks: &spec.attacks,
+        model: spec.model,
         grid: &spec.grid,
         mode: spec.mode,
         split: "test",

@@ -3,6 +3,7 @@
 //!
 //! Nothing here does I/O, reads a clock, or knows tokio, SQL, gRPC or libtorch.
 
+pub mod attack;
 pub mod catalog;
 pub mod curve;
 mod digest;

@@ -26,6 +26,10 @@ pub enum Purpose {
     ValidationNoise,
     /// Start noise of the attack in evaluation.
     EvaluationNoise,
+    /// Which images an evaluation audits.
+    Audit,
+    /// Strengths of the schedule `uniform`.
+    Schedule,
     /// Initial values of the classification head.
     Head,
     /// Residual branches that stochastic depth leaves out.
@@ -109,6 +113,8 @@ impl Purpose {
             Self::TrainNoise => "train-noise",
             Self::ValidationNoise => "validation-noise",
             Self::EvaluationNoise => "evaluation-noise",
+            Self::Audit => "audit",
+            Self::Schedule => "schedule",
             Self::Head => "head",
             Self::StochasticDepth => "stochastic-depth",
             Self::Dropout => "dropout",

@@ -23,3 +23,53 @@ pub struct EpochMetrics {
     /// Share of the training time that was spent waiting for images to be loaded, in `[0, 1]`.
     pub loading_share: f64,
 }
+
+/// How far a curve by bisection is from an exact one.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Audit {
+    /// Samples measured both ways.
+    pub samples: u32,
+    /// Expected robustness by bisection less that by exact measurement on these samples, in
+    /// `[-1, 1]`.
+    pub gap: f64,
+}
+
+/// A sign that a model hides its gradients, so that an attack on it may be too weak (Carlini et al.
+/// 2019), as `AutoAttack` warns of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MaskingFlag {
+    /// Gradients of some samples are zero everywhere.
+    ZeroGradients,
+    /// Outputs look like probabilities, not logits.
+    Probabilities,
+    /// Two passes of the same images differ.
+    Randomised,
+    /// Accuracy is larger under a larger strength.
+    RisingCurve,
+    /// A later attack breaks many samples that an earlier one does not.
+    WeakFirstAttack,
+}
+
+impl MaskingFlag {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::ZeroGradients,
+        Self::Probabilities,
+        Self::Randomised,
+        Self::RisingCurve,
+        Self::WeakFirstAttack,
+    ];
+
+    /// As it is stored.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ZeroGradients => "zero-gradients",
+            Self::Probabilities => "probabilities",
+            Self::Randomised => "randomised",
+            Self::RisingCurve => "rising-curve",
+            Self::WeakFirstAttack => "weak-first-attack",
+        }
+    }
+}

@@ -5,12 +5,21 @@
 //! Suboptimal Transfer With Epsilon-Scheduling", ICLR 2026, section on epsilon-scheduling and its
 //! appendix on schedule variants. The first epoch starts at `t = 0`.
 
+mod hinge;
+mod ramp;
+mod text;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    hinge::{Hinge, ParseHingeError},
+    ramp::{Moment, Plateau, Ramp},
+    text::ParseScheduleError,
+};
 use crate::{Epsilon, Fraction};
 
-/// A schedule as a sweep names it; hinges are shares of the run, so that a short run keeps the
-/// shape of a long one.
+/// A schedule as a sweep names it. Hinges are shares of the run, so that a short run keeps the
+/// shape of a long one, or epochs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Schedule {
@@ -20,31 +29,40 @@ pub enum Schedule {
     Fixed,
     /// Zero up to `start`, then linear up to the target at `end`, then the target.
     TwoHinge {
-        /// Where the ramp starts, as a share of the run.
-        start: Fraction,
+        /// Where the ramp starts.
+        start: Hinge,
         /// Where the target is reached, not before `start`.
-        end: Fraction,
+        end: Hinge,
     },
-    /// A ramp over the whole run: two-hinge from 0 to 1.
+    /// A ramp over the whole run: two-hinge from 0 to 1 (PGDLS).
     Linear,
-}
-
-/// What a run follows: a schedule with everything that is the same written the same, so that keys
-/// of equal runs are equal (`linear` is `two-hinge(0, 1)`, `fixed` is `two-hinge(0, 0)`), and with
-/// its target, which an ordinary fine-tuning has not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Ramp {
-    /// No perturbation.
-    Standard,
-    /// The strength ramps up between two hinges.
-    Hinged {
-        /// Where the ramp starts, as a share of the run.
-        start: Fraction,
-        /// Where the target is reached, not before `start`.
-        end: Fraction,
-        /// The strength at and after `end`.
-        target: Epsilon,
+    /// A ramp from the first step on: two-hinge from 0 (Pang et al. 2021; Debenedetti et al. 2023).
+    WarmUp {
+        /// Where the target is reached.
+        end: Hinge,
+    },
+    /// Zero, then the target at once: two-hinge with both hinges at one place. It collapses in the
+    /// paper (Table 7).
+    Step {
+        /// Where the target begins.
+        at: Hinge,
+    },
+    /// A share of the target uniform in `[0, 1)`, one draw an epoch, keyed by the run's seed (the
+    /// paper's Table 8).
+    Uniform,
+    /// Zero until validation accuracy stops improving, then linear to the end of the run (the
+    /// paper's Table 4).
+    Auto {
+        /// Epochs without improvement that end the wait, at least 1.
+        patience: u32,
+        /// What an improvement must exceed, in accuracy.
+        tolerance: Fraction,
+    },
+    /// Half a cosine from 0 up to the target at `end`: one cycle of periodic adversarial scheduling
+    /// (Liu et al. 2020).
+    Cosine {
+        /// Where the target is reached.
+        end: Hinge,
     },
 }
 
@@ -57,136 +75,65 @@ impl Schedule {
     /// ```
     #[must_use]
     pub fn two_hinge_default() -> Self {
-        let quarter = |count| Fraction::new(count, 4).unwrap_or(Fraction::ZERO);
         Self::TwoHinge {
-            start: quarter(1),
-            end: quarter(3),
+            start: Hinge::QUARTER,
+            end: Hinge::THREE_QUARTERS,
         }
     }
 
-    /// The run's ramp towards `target`.
+    /// The paper's: patience of 5 epochs, tolerance of 2 points of accuracy.
     #[must_use]
-    pub fn ramp(self, target: Epsilon) -> Ramp {
+    pub fn auto_default() -> Self {
+        Self::Auto {
+            patience: 5,
+            tolerance: Fraction::new(1, 50).unwrap_or(Fraction::ZERO),
+        }
+    }
+
+    /// The ramp towards `target` of a run of `epochs` epochs. A hinge after the run's end counts as
+    /// its end; [`crate::validate`] refuses such.
+    #[must_use]
+    pub fn ramp(self, target: Epsilon, epochs: u32) -> Ramp {
+        let at = |hinge: Hinge| hinge.share(epochs).unwrap_or(Fraction::ONE);
         let (start, end) = match self {
             Self::Standard => return Ramp::Standard,
-            Self::Fixed => (Fraction::ZERO, Fraction::ZERO),
-            Self::TwoHinge { start, end } => (start, end),
+            Self::Uniform => return Ramp::Uniform { target },
+            Self::Auto {
+                patience,
+                tolerance,
+            } => {
+                return Ramp::Auto {
+                    patience,
+                    tolerance,
+                    target,
+                };
+            }
+            Self::Cosine { end } if at(end) > Fraction::ZERO => {
+                let end = at(end);
+                return Ramp::Cosine { end, target };
+            }
+            Self::Fixed | Self::Cosine { .. } => (Fraction::ZERO, Fraction::ZERO),
+            Self::TwoHinge { start, end } => (at(start), at(end)),
             Self::Linear => (Fraction::ZERO, Fraction::ONE),
+            Self::WarmUp { end } => (Fraction::ZERO, at(end)),
+            Self::Step { at: hinge } => (at(hinge), at(hinge)),
         };
         Ramp::Hinged { start, end, target }
     }
-}
 
-/// The name under which results are grouped: the kind, and hinges where they are not the paper's.
-impl std::fmt::Display for Schedule {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Standard => f.write_str("standard"),
-            Self::Fixed => f.write_str("fixed"),
-            Self::Linear => f.write_str("linear"),
-            this if *this == Self::two_hinge_default() => f.write_str("two-hinge"),
-            Self::TwoHinge { start, end } => write!(f, "two-hinge({start},{end})"),
-        }
-    }
-}
-
-impl Ramp {
-    /// Share of the target at `progress`, the share of the run that is done, in `[0, 1]`; the
-    /// result lies in `[0, 1]` and never falls as `progress` grows.
+    /// Its hinges by the names of their fields, in the order in which they must come.
     #[must_use]
-    pub fn alpha(&self, progress: f64) -> f64 {
-        let Self::Hinged { start, end, .. } = self else {
-            return 0.0;
-        };
-        let (start, end) = (start.value(), end.value());
-        if progress >= end {
-            1.0
-        } else if progress < start {
-            0.0
-        } else {
-            ((progress - start) / (end - start)).clamp(0.0, 1.0)
+    pub fn hinges(&self) -> Vec<(&'static str, Hinge)> {
+        match *self {
+            Self::Standard | Self::Fixed | Self::Linear | Self::Uniform | Self::Auto { .. } => {
+                Vec::new()
+            }
+            Self::TwoHinge { start, end } => {
+                vec![("two_hinge.start", start), ("two_hinge.end", end)]
+            }
+            Self::WarmUp { end } => vec![("warm_up.end", end)],
+            Self::Step { at } => vec![("step.at", at)],
+            Self::Cosine { end } => vec![("cosine.end", end)],
         }
-    }
-
-    /// The strength at `progress`, in pixel units of `[0, 1]`.
-    #[must_use]
-    pub fn epsilon(&self, progress: f64) -> f64 {
-        match self {
-            Self::Standard => 0.0,
-            Self::Hinged { target, .. } => self.alpha(progress) * target.value(),
-        }
-    }
-
-    /// The strength that the run ends at; zero for ordinary fine-tuning.
-    #[must_use]
-    pub fn target(&self) -> Epsilon {
-        match self {
-            Self::Standard => Epsilon::ZERO,
-            Self::Hinged { target, .. } => *target,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn target() -> Epsilon {
-        Epsilon::new(8, 255).unwrap()
-    }
-
-    fn schedules() -> impl Strategy<Value = Schedule> {
-        let hinges = (0_u32..=50, 0_u32..=50).prop_map(|(a, b)| Schedule::TwoHinge {
-            start: Fraction::new(a.min(b), 50).unwrap(),
-            end: Fraction::new(a.max(b), 50).unwrap(),
-        });
-        prop_oneof![
-            Just(Schedule::Standard),
-            Just(Schedule::Fixed),
-            Just(Schedule::Linear),
-            hinges
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn alpha_is_bounded_and_never_falls(schedule in schedules(), a in 0.0..=1.0, b in 0.0..=1.0) {
-            let ramp = schedule.ramp(target());
-            let (low, high) = (ramp.alpha(f64::min(a, b)), ramp.alpha(f64::max(a, b)));
-            prop_assert!((0.0..=1.0).contains(&low) && low <= high && high <= 1.0);
-        }
-    }
-
-    #[test]
-    fn two_hinge_has_the_papers_values() {
-        let ramp = Schedule::two_hinge_default().ramp(target());
-        let alphas = [0.0, 0.249, 0.25, 0.5, 0.75, 1.0].map(|progress| ramp.alpha(progress));
-        let expected = [0.0, 0.0, 0.0, 0.5, 1.0, 1.0];
-        assert!(
-            alphas
-                .iter()
-                .zip(expected)
-                .all(|(alpha, wanted)| (alpha - wanted).abs() < 1e-12)
-        );
-        assert!((ramp.epsilon(0.5) - 4.0 / 255.0).abs() < 1e-15);
-    }
-
-    #[test]
-    fn equal_shapes_are_one_ramp() {
-        let hinges = |start, end| Schedule::TwoHinge { start, end }.ramp(target());
-        assert_eq!(
-            Schedule::Fixed.ramp(target()),
-            hinges(Fraction::ZERO, Fraction::ZERO)
-        );
-        assert_eq!(
-            Schedule::Linear.ramp(target()),
-            hinges(Fraction::ZERO, Fraction::ONE)
-        );
-        assert_eq!(
-            Schedule::Standard.ramp(target()),
-            Schedule::Standard.ramp(Epsilon::ZERO)
-        );
     }
 }

@@ -4,13 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Epsilon, Fraction,
+    attack::{Attack, Pgd},
     catalog::{PinnedDataset, PinnedModel},
     schedule::{Ramp, Schedule},
 };
 
 /// Raised whenever a change of Temper changes the numbers that a job yields, so that old results
 /// are never mixed with new ones. Part of every key; a worker says which ones it can produce.
-pub const RESULT_VERSION: u32 = 2;
+pub const RESULT_VERSION: u32 = 3;
 
 /// A sweep: the product of its axes, trained and evaluated alike.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,12 +58,22 @@ pub struct Hyperparameters {
 pub struct TrainingSettings {
     /// Passes over the training split.
     pub epochs: u32,
+    /// What is minimised.
+    pub objective: Objective,
     /// The attack that crafts training batches; its strength comes from the schedule.
-    pub attack: Pgd,
+    pub attack: Attack,
+    /// How many of its steps are taken while the strength is below the target.
+    pub attack_steps: AttackSteps,
     /// Samples a forward pass; gradients accumulate to the batch size, which it divides.
     pub micro_batch_size: u32,
     /// Number format of the computation.
     pub precision: Precision,
+    /// Length that the gradient of all parameters together is shortened to where it is longer,
+    /// above 0; none: as it comes.
+    pub gradient_clipping: Option<f64>,
+    /// Share of the label's probability that is spread over all classes in the training loss, in
+    /// `[0, 1)`; crafting never smooths.
+    pub label_smoothing: f64,
     /// How training images are varied.
     pub augmentation: Augmentation,
     /// Stochastic depth (Huang et al. 2016): probability with which the last residual branch is
@@ -96,22 +107,72 @@ pub struct ColorJitter {
 }
 
 /// Number format of a computation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {
     /// Single precision throughout.
     Fp32,
+    /// Matrix products and convolutions in bfloat16; weights, norms, losses and the state of
+    /// attacks in single precision. Plain half precision is not offered: a third of its
+    /// cross-entropy gradients are zero.
+    Bf16,
 }
 
-/// Projected gradient descent, untargeted, `l_inf`, on the cross-entropy (Madry et al. 2018).
+impl Precision {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Fp32, Self::Bf16];
+
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fp32 => "fp32",
+            Self::Bf16 => "bf16",
+        }
+    }
+}
+
+/// What training minimises.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Pgd {
-    /// Gradient steps, at least 1.
-    pub steps: u32,
-    /// Step size as a multiple of epsilon, above 0.
-    pub relative_step_size: f64,
-    /// Start from a uniform draw in the epsilon box instead of the image itself.
-    pub random_start: bool,
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Objective {
+    /// The cross-entropy of the adversarial batch alone (Madry et al. 2018).
+    Adversarial,
+    /// TRADES (Zhang et al. 2019): the cross-entropy of the clean batch, and `beta` times the mean
+    /// divergence `KL(p_clean || p_adversarial)`, which crafting maximises too.
+    Trades {
+        /// Weight of the divergence, above 0; 6 in the paper.
+        beta: f64,
+    },
+}
+
+/// How many steps an attack takes in training while its strength is below the target.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AttackSteps {
+    /// As many as at the target.
+    #[default]
+    Fixed,
+    /// In proportion to the strength, rounded up. Where the step is a multiple of epsilon it grows
+    /// as steps grow fewer, so that together they go as far.
+    Scaled,
+}
+
+impl AttackSteps {
+    /// Steps of `steps` that are taken at `alpha`, the share of the target strength in `[0, 1]`.
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of a count is between 0 and the count"
+    )]
+    pub fn at(self, alpha: f64, steps: u32) -> u32 {
+        match self {
+            Self::Fixed => steps,
+            // Less a hair, so that 3/7 of 7 steps are 3 whatever the last bit of the product.
+            Self::Scaled => ((f64::from(steps) * alpha - 1e-9).ceil() as u32).clamp(1, steps),
+        }
+    }
 }
 
 /// Which images a sweep asks for, and at which size.
@@ -146,16 +207,20 @@ pub struct DataSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ValidationSettings {
     /// The attack.
-    pub attack: Pgd,
+    pub attack: Attack,
     /// Samples under attack, the same ones every epoch; 0: none.
     pub robust_samples: u32,
 }
 
 /// A measurement of each trained model.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationSettings {
-    /// The attack.
-    pub attack: Pgd,
+    /// The attacks, each on what the ones before have not broken; at least one.
+    pub attacks: Vec<Attack>,
+    /// How accuracy along the grid is counted.
+    pub mode: CurveMode,
+    /// Which of the training's models is measured.
+    pub model: Selection,
     /// Where the epsilon grid ends; the cell's target when absent.
     pub grid_end: Option<Epsilon>,
     /// The grid's step, above 0.
@@ -163,17 +228,72 @@ pub struct EvaluationSettings {
     /// Test images, drawn stratified from the official test split; 0: as many as the dataset's
     /// entry says, else all.
     pub samples: u32,
-    /// Seed of the attack's start noise.
+    /// Seed of the attack's start noise, and of the audit's draw.
     pub seed: u64,
 }
 
 /// How accuracy along a grid is counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CurveMode {
+    /// Every strength by itself. Costs most, and the curve may rise where an attack is weak.
+    Exact,
     /// In ascending order; a sample once broken stays broken, since a perturbation that fits a
     /// smaller box fits the larger one too.
     Monotone,
+    /// By sample, the least strength that breaks it is sought by bisection over the grid, about
+    /// `log2` of its points instead of all of them. It leans to the optimistic side, since a
+    /// strength at which the attack fails is taken to be safe together with all below it: by how
+    /// much is audited.
+    Bisect {
+        /// Share of the samples that are measured as in `exact` as well.
+        audit: Fraction,
+    },
+}
+
+/// Which of a training's models.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Selection {
+    /// Of the last epoch: the paper's.
+    #[default]
+    Last,
+    /// Of the epoch with the greatest robust accuracy on the validation split, the first of equals;
+    /// where that is not measured, of the greatest clean accuracy, and without that of the last.
+    Best,
+}
+
+impl CurveMode {
+    /// Bisection with an audit of one sample in twenty.
+    #[must_use]
+    pub fn bisect_default() -> Self {
+        Self::Bisect {
+            audit: Fraction::new(1, 20).unwrap_or(Fraction::ZERO),
+        }
+    }
+
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Monotone => "monotone",
+            Self::Bisect { .. } => "bisect",
+        }
+    }
+}
+
+impl Selection {
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Last => "last",
+            Self::Best => "best",
+        }
+    }
 }
 
 /// A training job: all that determines the trained weights.
@@ -202,8 +322,10 @@ pub struct TrainSpec {
 pub struct EvaluateSpec {
     /// How the model was trained: tells its architecture, normalisation and images.
     pub train: TrainSpec,
-    /// The attack.
-    pub attack: Pgd,
+    /// The attacks, each on what the ones before have not broken; at least one.
+    pub attacks: Vec<Attack>,
+    /// Which of the training's models is measured.
+    pub model: Selection,
     /// Strengths, ascending from 0.
     pub grid: Vec<Epsilon>,
     /// How accuracy is counted along the grid.
@@ -303,15 +425,36 @@ impl Default for Hyperparameters {
     }
 }
 
-impl Pgd {
-    /// `steps` steps of `2.5 / steps` epsilon from a random start (Madry et al. 2018).
-    #[must_use]
-    pub fn with_steps(steps: u32) -> Self {
-        let relative_step_size = 2.5 / f64::from(steps.max(1));
+impl Default for TrainingSettings {
+    /// 50 epochs of the paper's augmentation; its 7 steps, of PGD.
+    fn default() -> Self {
         Self {
-            steps,
-            relative_step_size,
-            random_start: true,
+            epochs: 50,
+            objective: Objective::Adversarial,
+            attack: Attack::Pgd(Pgd::with_steps(7)),
+            attack_steps: AttackSteps::Fixed,
+            micro_batch_size: 0,
+            precision: Precision::Fp32,
+            gradient_clipping: None,
+            label_smoothing: 0.0,
+            augmentation: Augmentation::default(),
+            drop_path: 0.0,
+            dropout: 0.0,
+        }
+    }
+}
+
+impl Default for EvaluationSettings {
+    /// 10 steps of PGD on the last model, along the grid of pixel levels up to the cell's target.
+    fn default() -> Self {
+        Self {
+            attacks: vec![Attack::Pgd(Pgd::with_steps(10))],
+            mode: CurveMode::Monotone,
+            model: Selection::Last,
+            grid_end: None,
+            grid_step: Epsilon::LEVEL,
+            samples: 0,
+            seed: 0,
         }
     }
 }
@@ -319,8 +462,23 @@ impl Pgd {
 impl Default for ValidationSettings {
     fn default() -> Self {
         Self {
-            attack: Pgd::with_steps(10),
+            attack: Attack::Pgd(Pgd::with_steps(10)),
             robust_samples: 512,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scaled_steps_follow_the_strength_and_are_at_least_one() {
+        let at = |alpha| AttackSteps::Scaled.at(alpha, 7);
+        assert_eq!(
+            [0.001, 1.0 / 7.0, 0.15, 0.5, 3.0 / 7.0, 0.99, 1.0].map(at),
+            [1, 1, 2, 4, 3, 7, 7]
+        );
+        assert_eq!(AttackSteps::Fixed.at(0.1, 7), 7);
     }
 }

@@ -4,7 +4,9 @@ use std::{collections::HashSet, fmt::Display, hash::Hash, ops::RangeInclusive};
 
 use crate::{
     Violations,
-    spec::{Hyperparameters, Pgd, SweepSpec, TrainingSettings},
+    attack::{Apgd, ApgdLoss, Attack, Norm, Pgd, StepSize},
+    schedule::Schedule,
+    spec::{Hyperparameters, Objective, SweepSpec, TrainingSettings},
 };
 
 /// Most cells that one sweep may have.
@@ -36,6 +38,7 @@ pub fn sweep(spec: &SweepSpec, violations: &mut Violations) {
         ToString::to_string,
     );
     axis(violations, "spec.seeds", &spec.seeds, ToString::to_string);
+    check_schedules(violations, spec);
     for (i, target) in spec.target_epsilons.iter().enumerate() {
         violations.require(
             !target.is_zero(),
@@ -60,11 +63,7 @@ pub fn sweep(spec: &SweepSpec, violations: &mut Violations) {
         || format!("{} is outside 16 to 1024 pixels", spec.data.image_size),
     );
     check_seed(violations, "spec.data.split_seed", spec.data.split_seed);
-    check_pgd(
-        violations,
-        "spec.validation.attack",
-        &spec.validation.attack,
-    );
+    check_attack(violations, "spec.validation", &spec.validation.attack);
     check_evaluations(violations, spec);
     let cells = cell_count(spec);
     violations.require(cells <= MAX_CELLS, "spec", || {
@@ -150,7 +149,8 @@ fn check_training(
         "spec.training.epochs",
         || format!("{} is outside 1 to 10000", training.epochs),
     );
-    check_pgd(violations, "spec.training.attack", &training.attack);
+    check_attack(violations, "spec.training", &training.attack);
+    check_objective(violations, training);
     check_regularisation(violations, training);
     for batch in hyperparameters.iter().map(|value| value.batch_size) {
         let micro = training.micro_batch_size;
@@ -183,20 +183,122 @@ fn check_regularisation(violations: &mut Violations, training: &TrainingSettings
     check("rotation_degrees", degrees, 0.0..=180.0);
     check("drop_path", training.drop_path, 0.0..=0.9);
     check("dropout", training.dropout, 0.0..=0.9);
+    check("label_smoothing", training.label_smoothing, 0.0..=0.9);
+}
+
+/// Hinges within the run and in order; a plateau to wait for.
+fn check_schedules(violations: &mut Violations, spec: &SweepSpec) {
+    let epochs = spec.training.epochs;
+    for (i, schedule) in spec.schedules.iter().enumerate() {
+        let field = format!("spec.schedules[{i}]");
+        let mut before = None;
+        for (name, hinge) in schedule.hinges() {
+            let field = format!("{field}.{name}");
+            let Some(share) = hinge.share(epochs) else {
+                violations.add(field, format!("{hinge} is after the run's {epochs} epochs"));
+                continue;
+            };
+            violations.require(before.is_none_or(|(_, at)| at <= share), &field, || {
+                format!(
+                    "{hinge} is before the start, {}",
+                    before.map_or(hinge, |(hinge, _)| hinge)
+                )
+            });
+            before = Some((hinge, share));
+        }
+        if let Schedule::Auto { patience, .. } = schedule {
+            violations.require(*patience > 0, &format!("{field}.auto.patience"), || {
+                "must be at least 1".to_owned()
+            });
+            let watched = spec.data.validation_samples != Some(0);
+            violations.require(watched, &field, || {
+                "`auto` watches the validation accuracy: validation_samples must be above 0"
+                    .to_owned()
+            });
+        }
+    }
+}
+
+fn check_objective(violations: &mut Violations, training: &TrainingSettings) {
+    if let Some(length) = training.gradient_clipping {
+        let field = "spec.training.gradient_clipping";
+        violations.require(length.is_finite() && length > 0.0, field, || {
+            format!("{length} is not a finite number above 0")
+        });
+    }
+    let Objective::Trades { beta } = training.objective else {
+        return;
+    };
+    let field = "spec.training.objective";
+    violations.require(
+        beta.is_finite() && beta > 0.0,
+        &format!("{field}.beta"),
+        || format!("{beta} is not a finite number above 0"),
+    );
+    let plain = match training.attack {
+        Attack::Pgd(pgd) => {
+            Pgd {
+                step_size: pgd.step_size,
+                norm: pgd.norm,
+                ..Pgd::with_steps(pgd.steps)
+            } == pgd
+        }
+        Attack::Apgd(_) => false,
+    };
+    violations.require(plain, field, || {
+        "TRADES crafts by plain PGD on the divergence: only norm, steps and step size of the attack \
+         can be chosen"
+            .to_owned()
+    });
+}
+
+fn check_attack(violations: &mut Violations, field: &str, attack: &Attack) {
+    match attack {
+        Attack::Pgd(pgd) => check_pgd(violations, &format!("{field}.attack"), pgd),
+        Attack::Apgd(apgd) => check_apgd(violations, &format!("{field}.apgd"), apgd),
+    }
 }
 
 fn check_pgd(violations: &mut Violations, field: &str, attack: &Pgd) {
+    check_runs(violations, field, attack.steps, attack.restarts);
+    let (name, size, most) = match attack.step_size {
+        StepSize::Relative(size) => ("relative_step_size", size, 10.0),
+        StepSize::Absolute(size) if attack.norm == Norm::Linf => ("step_size", size, 1.0),
+        StepSize::Absolute(size) => ("step_size", size, 100.0),
+    };
     violations.require(
-        (1..=10_000).contains(&attack.steps),
-        &format!("{field}.steps"),
-        || format!("{} is outside 1 to 10000", attack.steps),
+        size.is_finite() && size > 0.0 && size <= most,
+        &format!("{field}.{name}"),
+        || format!("{size} is outside (0, {most}]"),
     );
-    let size = attack.relative_step_size;
-    let field = format!("{field}.relative_step_size");
     violations.require(
-        size.is_finite() && size > 0.0 && size <= 10.0,
-        &field,
-        || format!("{size} is outside (0, 10]"),
+        attack.restarts == 1 || attack.random_start,
+        &format!("{field}.restarts"),
+        || "restarts without a random start all run alike".to_owned(),
+    );
+}
+
+fn check_apgd(violations: &mut Violations, field: &str, attack: &Apgd) {
+    check_runs(violations, field, attack.steps, attack.restarts);
+    if let ApgdLoss::TargetedDlr { targets } = attack.loss {
+        violations.require(
+            (1..=1000).contains(&targets),
+            &format!("{field}.targets"),
+            || format!("{targets} is outside 1 to 1000"),
+        );
+    }
+}
+
+fn check_runs(violations: &mut Violations, field: &str, steps: u32, restarts: u32) {
+    violations.require(
+        (1..=10_000).contains(&steps),
+        &format!("{field}.steps"),
+        || format!("{steps} is outside 1 to 10000"),
+    );
+    violations.require(
+        (1..=100).contains(&restarts),
+        &format!("{field}.restarts"),
+        || format!("{restarts} is outside 1 to 100"),
     );
 }
 
@@ -206,7 +308,9 @@ fn check_evaluations(violations: &mut Violations, spec: &SweepSpec) {
     }
     for (i, evaluation) in spec.evaluations.iter().enumerate() {
         let field = format!("spec.evaluations[{i}]");
-        check_pgd(violations, &format!("{field}.attack"), &evaluation.attack);
+        for attack in &evaluation.attacks {
+            check_attack(violations, &field, attack);
+        }
         check_seed(violations, &format!("{field}.seed"), evaluation.seed);
         let step = evaluation.grid_step.value();
         let ends = evaluation.grid_end.iter().chain(&spec.target_epsilons);

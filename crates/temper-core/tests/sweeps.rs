@@ -6,13 +6,14 @@ use std::collections::HashSet;
 use proptest::prelude::*;
 use temper_core::{
     Epsilon, Violations,
+    attack::{Apgd, ApgdLoss, Attack, Goal, Keep, Norm, Pgd, StepSize, Tier},
     catalog::{Catalog, PinnedDataset, PinnedModel},
     expand::{Expansion, expand},
     key,
     schedule::Schedule,
     spec::{
-        Augmentation, DataRequest, EvaluationSettings, Hyperparameters, JobSpec, Pgd, Precision,
-        SweepSpec, TrainingSettings, ValidationSettings,
+        AttackSteps, CurveMode, DataRequest, EvaluationSettings, Hyperparameters, JobSpec,
+        Objective, Precision, Selection, SweepSpec, TrainingSettings, ValidationSettings,
     },
     validate,
 };
@@ -36,12 +37,8 @@ fn sweep() -> SweepSpec {
         hyperparameters: vec![Hyperparameters::default()],
         training: TrainingSettings {
             epochs: 4,
-            attack: Pgd::with_steps(3),
-            micro_batch_size: 0,
-            precision: Precision::Fp32,
-            augmentation: Augmentation::default(),
-            drop_path: 0.0,
-            dropout: 0.0,
+            attack: Attack::Pgd(Pgd::with_steps(3)),
+            ..TrainingSettings::default()
         },
         data: DataRequest {
             image_size: 64,
@@ -51,11 +48,8 @@ fn sweep() -> SweepSpec {
         },
         validation: ValidationSettings::default(),
         evaluations: vec![EvaluationSettings {
-            attack: Pgd::with_steps(10),
-            grid_end: None,
-            grid_step: eps("1/255"),
             samples: 200,
-            seed: 0,
+            ..EvaluationSettings::default()
         }],
     }
 }
@@ -142,13 +136,24 @@ fn a_wider_grid_adds_evaluations_and_no_training() {
 #[test]
 fn every_setting_that_matters_changes_the_training_key() {
     let base = keys(&expansion(&sweep()));
-    let changes: [fn(&mut SweepSpec); 20] = [
+    let changes: [fn(&mut SweepSpec); 31] = [
         |spec| spec.seeds = vec![7, 8],
         |spec| spec.models = vec!["efficientnet-lite0".into()],
         |spec| spec.training.epochs = 5,
-        |spec| spec.training.attack.steps = 4,
-        |spec| spec.training.attack.relative_step_size = 0.5,
-        |spec| spec.training.attack.random_start = false,
+        |spec| pgd(spec).steps = 4,
+        |spec| pgd(spec).step_size = StepSize::Relative(0.5),
+        |spec| pgd(spec).step_size = StepSize::Absolute(0.5),
+        |spec| pgd(spec).random_start = false,
+        |spec| pgd(spec).norm = Norm::L2,
+        |spec| pgd(spec).restarts = 2,
+        |spec| pgd(spec).goal = Goal::RunnerUp,
+        |spec| pgd(spec).keep = Keep::Best,
+        |spec| spec.training.attack = Attack::Apgd(Apgd::new(ApgdLoss::Ce, 3)),
+        |spec| spec.training.attack_steps = AttackSteps::Scaled,
+        |spec| spec.training.objective = Objective::Trades { beta: 6.0 },
+        |spec| spec.training.precision = Precision::Bf16,
+        |spec| spec.training.gradient_clipping = Some(1.0),
+        |spec| spec.training.label_smoothing = 0.1,
         |spec| spec.training.micro_batch_size = 16,
         |spec| spec.training.augmentation.horizontal_flip = false,
         |spec| spec.training.augmentation.color_jitter.brightness = 0.5,
@@ -169,6 +174,35 @@ fn every_setting_that_matters_changes_the_training_key() {
         change(&mut spec);
         let shared = keys(&expansion(&spec)).intersection(&base).count();
         assert_eq!(shared, 0, "change {i} keeps {shared} keys");
+    }
+}
+
+fn pgd(spec: &mut SweepSpec) -> &mut Pgd {
+    match &mut spec.training.attack {
+        Attack::Pgd(pgd) => pgd,
+        Attack::Apgd(_) => panic!("the sweep trains by PGD"),
+    }
+}
+
+#[test]
+fn every_setting_of_a_measurement_changes_its_key_alone() {
+    let base = expansion(&sweep());
+    let changes: [fn(&mut EvaluationSettings); 6] = [
+        |evaluation| evaluation.attacks = Tier::Pgd20.attacks(),
+        |evaluation| evaluation.mode = CurveMode::bisect_default(),
+        |evaluation| evaluation.model = Selection::Best,
+        |evaluation| evaluation.grid_step = eps("2/255"),
+        |evaluation| evaluation.samples = 100,
+        |evaluation| evaluation.seed = 1,
+    ];
+    for (i, change) in changes.iter().enumerate() {
+        let mut spec = sweep();
+        change(&mut spec.evaluations[0]);
+        let laid_out = expansion(&spec);
+        for (cell, before) in laid_out.cells.iter().zip(&base.cells) {
+            assert_eq!(cell.train, before.train, "change {i}");
+            assert_ne!(cell.evaluations, before.evaluations, "change {i}");
+        }
     }
 }
 
@@ -221,6 +255,54 @@ fn every_mistake_is_named_at_once() {
             "spec.target_epsilons[1]",
             "spec.hyperparameters[0].learning_rate",
             "spec.training.epochs",
+        ]
+    );
+}
+
+#[test]
+fn mistakes_of_schedules_attacks_and_objectives_are_named() {
+    let mut spec = sweep();
+    spec.schedules = [
+        "two-hinge(3/4,1/4)",
+        "step(5ep)",
+        "auto(0,0)",
+        "two-hinge(1ep,1/4)",
+    ]
+    .map(|text| text.parse().unwrap())
+    .to_vec();
+    spec.data.validation_samples = Some(0);
+    spec.training.objective = Objective::Trades { beta: 0.0 };
+    spec.training.attack = Attack::Apgd(Apgd::new(ApgdLoss::TargetedDlr { targets: 0 }, 0));
+    spec.training.gradient_clipping = Some(0.0);
+    spec.training.label_smoothing = 1.0;
+    spec.evaluations[0].attacks = vec![Attack::Pgd(Pgd {
+        restarts: 2,
+        random_start: false,
+        step_size: StepSize::Absolute(2.0),
+        ..Pgd::with_steps(3)
+    })];
+    let mut violations = Violations::default();
+    validate::sweep(&spec, &mut violations);
+    let fields: Vec<_> = violations
+        .as_slice()
+        .iter()
+        .map(|v| v.field.as_str())
+        .collect();
+    assert_eq!(
+        fields,
+        [
+            "spec.schedules[0].two_hinge.end",
+            "spec.schedules[1].step.at",
+            "spec.schedules[2].auto.patience",
+            "spec.schedules[2]",
+            "spec.training.apgd.steps",
+            "spec.training.apgd.targets",
+            "spec.training.gradient_clipping",
+            "spec.training.objective.beta",
+            "spec.training.objective",
+            "spec.training.label_smoothing",
+            "spec.evaluations[0].attack.step_size",
+            "spec.evaluations[0].attack.restarts",
         ]
     );
 }

@@ -36,6 +36,7 @@ pub fn tiny(seeds: impl IntoIterator<Item = u64>) -> v1::CreateSweepRequest {
         validation: Some(v1::ValidationSettings {
             attack: attack(1),
             robust_samples: Some(10),
+            ..v1::ValidationSettings::default()
         }),
         evaluations: vec![v1::EvaluationSettings {
             attack: attack(1),

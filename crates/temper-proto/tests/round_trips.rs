@@ -4,10 +4,11 @@
 use proptest::prelude::*;
 use temper_core::{
     Epsilon, Fraction, Violations,
+    attack::Tier,
     catalog::{Catalog, Layout, Source},
     expand::expand,
     key,
-    schedule::Schedule,
+    schedule::{Hinge, Schedule},
     spec::{JobSpec, SweepSpec},
 };
 use temper_proto::{JobName, SweepName, from_json, parse_sweep_spec, to_json, v1};
@@ -31,20 +32,27 @@ fn a_short_spec_gets_every_default() {
     assert_eq!(violations, Violations::default());
     assert_eq!(spec.schedules[1], Schedule::two_hinge_default());
     assert_eq!(spec.seeds, [0, (1 << 53) - 1]);
-    assert_eq!((spec.training.epochs, spec.training.attack.steps), (50, 7));
+    assert_eq!(
+        (spec.training.epochs, spec.training.attack.steps()),
+        (50, 7)
+    );
     assert_eq!(
         (spec.data.image_size, spec.data.validation_samples),
         (224, None)
     );
     assert_eq!((spec.hyperparameters.len(), spec.evaluations.len()), (1, 1));
-    assert_eq!(spec.evaluations[0].attack.steps, 10);
+    assert_eq!(spec.evaluations[0].attacks[0].steps(), 10);
 }
 
 #[test]
 fn every_unreadable_field_is_named() {
     let (_, violations) = parse(
-        r#"{"schedules": [{}, {"twoHinge": {"start": "3/4", "end": "1/4"}}],
-            "targetEpsilons": ["4/255", "four"], "evaluations": [{"gridEnd": "2"}],
+        r#"{"schedules": [{}, {"twoHinge": {"start": "3/4", "end": "soon"}}, {"step": {}}],
+            "targetEpsilons": ["4/255", "four"],
+            "evaluations": [{"gridEnd": "2"}, {"tier": "autoattack"}, {"tier": "pgd-20", "apgd": {}},
+                {"attacks": [{}]}, {"audit": "1/10"}],
+            "training": {"attack": {"step_size": 0.1, "relative_step_size": 1}},
+            "validation": {"attack": {}, "apgd": {}},
             "hyperparameters": [{"warmup": "x"}]}"#,
     );
     let fields: Vec<_> = violations
@@ -55,13 +63,70 @@ fn every_unreadable_field_is_named() {
     assert_eq!(
         fields,
         [
+            "spec.training.attack.step_size",
+            "spec.validation",
             "spec.schedules[0]",
             "spec.schedules[1].two_hinge.end",
+            "spec.schedules[2].step.at",
             "spec.target_epsilons[1]",
             "spec.hyperparameters[0].warmup",
             "spec.evaluations[0].grid_end",
+            "spec.evaluations[1].tier",
+            "spec.evaluations[2]",
+            "spec.evaluations[3].attacks[0]",
+            "spec.evaluations[4].audit",
         ]
     );
+}
+
+/// Every kind of schedule, attack, objective and mode at least once.
+const FULL: &str = r#"{
+    "models": ["mobilenetv2"], "datasets": ["cifar10"],
+    "schedules": [{"standard": {}}, {"fixed": {}}, {"twoHinge": {"start": "12ep", "end": "37ep"}},
+        {"linear": {}}, {"warmUp": {"end": "1/2"}}, {"step": {"at": "1/4"}}, {"uniform": {}},
+        {"auto": {}}, {"auto": {"patience": 3, "tolerance": "1/100"}}, {"cosine": {}}],
+    "targetEpsilons": ["4/255"], "seeds": [0],
+    "training": {"apgd": {"loss": "APGD_LOSS_DLR"}, "attackSteps": "ATTACK_STEPS_SCALED",
+        "precision": "PRECISION_BF16", "objective": {"trades": {}}, "gradientClipping": 1.5,
+        "labelSmoothing": 0.1},
+    "validation": {"apgd": {"steps": 5}},
+    "evaluations": [{"tier": "pgd-20"}, {"tier": "apgd-ce+t", "mode": "CURVE_MODE_BISECT"},
+        {"attack": {"norm": "NORM_L2", "stepSize": 0.1, "restarts": 3, "goal": "PGD_GOAL_RUNNER_UP",
+            "keep": "PGD_KEEP_BEST"}, "mode": "CURVE_MODE_EXACT", "model": "SELECTION_BEST"},
+        {"apgd": {"loss": "APGD_LOSS_TARGETED_DLR", "targets": 3}},
+        {"attacks": [{"pgd": {"goal": "PGD_GOAL_LEAST_LIKELY"}}, {"apgd": {}}], "audit": "0",
+            "mode": "CURVE_MODE_BISECT"}]
+}"#;
+
+#[test]
+fn every_choice_survives_json_and_the_wire() {
+    let (spec, violations) = parse(FULL);
+    assert_eq!(violations, Violations::default());
+    assert_eq!(spec.evaluations[1].attacks, Tier::ApgdCeT.attacks());
+    assert_eq!(spec.training.attack.steps(), 7);
+    let json = to_json(&v1::SweepSpec::from(&spec)).unwrap();
+    assert_eq!(parse(&json), (spec.clone(), Violations::default()));
+    let catalog = pinned_catalog();
+    let (model, dataset) = (catalog.model("mobilenetv2"), catalog.dataset("cifar10"));
+    let jobs = expand(&spec, &[model.unwrap()], &[dataset.unwrap()]).jobs;
+    assert_eq!(
+        jobs.len(),
+        spec.schedules.len() * (1 + spec.evaluations.len())
+    );
+    for job in jobs {
+        let back = JobSpec::try_from(&v1::JobSpec::from(&job.spec)).unwrap();
+        assert_eq!(back, job.spec);
+    }
+}
+
+/// The built-in one, with everything pinned.
+fn pinned_catalog() -> Catalog {
+    let mut catalog = Catalog::built_in().unwrap();
+    let cifar = &mut catalog.datasets.get_mut("cifar10").unwrap().source;
+    cifar
+        .files_mut()
+        .for_each(|f| f.sha256 = Some(temper_core::Digest::of(b"bytes")));
+    catalog
 }
 
 #[test]
@@ -77,11 +142,7 @@ fn unknown_fields_are_refused_with_their_place() {
 #[test]
 fn jobs_survive_the_wire_with_their_keys() {
     let (spec, _) = parse(SMALL);
-    let mut catalog = Catalog::built_in().unwrap();
-    let cifar = &mut catalog.datasets.get_mut("cifar10").unwrap().source;
-    cifar
-        .files_mut()
-        .for_each(|f| f.sha256 = Some(temper_core::Digest::of(b"bytes")));
+    let mut catalog = pinned_catalog();
     let folder = Source::Folder {
         path: "pets/small".into(),
         layout: Layout::List,
@@ -139,8 +200,8 @@ proptest! {
         spec.seeds = seeds;
         spec.target_epsilons = targets.iter().map(|n| Epsilon::new(*n, 255).unwrap()).collect();
         spec.hyperparameters[0].learning_rate = rate;
-        let start = Fraction::new(hinge, 100).unwrap();
-        spec.schedules = vec![Schedule::TwoHinge { start, end: Fraction::ONE }];
+        let start = Hinge::Share(Fraction::new(hinge, 100).unwrap());
+        spec.schedules = vec![Schedule::TwoHinge { start, end: Hinge::END }];
         let json = to_json(&v1::SweepSpec::from(&spec)).unwrap();
         let (back, violations) = parse(&json);
         prop_assert_eq!(violations, Violations::default());

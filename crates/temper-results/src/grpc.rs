@@ -31,10 +31,8 @@ impl v1::results_service_server::ResultsService for Results {
         let figures = aggregate::figures(&curve.points).map_err(broken)?;
         Ok(Response::new(v1::Curve {
             job: JobName(curve.job.0).to_string(),
-            mode: match curve.mode {
-                temper_core::spec::CurveMode::Monotone => "monotone".to_owned(),
-            },
-            attack: format!("pgd-{}", curve.attack.steps),
+            mode: curve.mode.as_str().to_owned(),
+            attack: temper_core::attack::name(&curve.attacks),
             points: curve.points.iter().map(Into::into).collect(),
             clean_accuracy: figures.clean,
             robust_accuracy: figures.robust,

@@ -3,8 +3,9 @@
 use sqlx::types::Json;
 use temper_core::{
     Epsilon,
+    attack::Attack,
     curve::Point,
-    spec::{CurveMode, JobSpec, Pgd},
+    spec::{CurveMode, JobSpec},
 };
 use uuid::Uuid;
 
@@ -21,8 +22,8 @@ pub struct Curve {
     pub job: JobId,
     /// How accuracy is counted.
     pub mode: CurveMode,
-    /// The attack.
-    pub attack: Pgd,
+    /// The attacks, one after another.
+    pub attacks: Vec<Attack>,
     /// The points, ascending from epsilon 0.
     pub points: Vec<Point>,
 }
@@ -85,7 +86,7 @@ impl Store {
         Ok(Curve {
             job,
             mode: spec.mode,
-            attack: spec.attack,
+            attacks: spec.attacks,
             points: columns.into_points()?,
         })
     }

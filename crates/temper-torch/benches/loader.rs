@@ -5,12 +5,13 @@ use std::{error::Error, path::Path, process::ExitCode, time::Instant};
 
 use temper_core::{
     Digest, Fraction,
+    attack::{Attack, Pgd},
     catalog::{Catalog, Counts, Draw, Layout, PinnedDataset, Source},
     random::{Keyed, Purpose},
     report::EpochMetrics,
     schedule::Schedule,
     spec::{
-        Augmentation, DataSettings, Hyperparameters, Pgd, Precision, TrainSpec, TrainingSettings,
+        Augmentation, DataSettings, Hyperparameters, TrainSpec, TrainingSettings,
         ValidationSettings,
     },
 };
@@ -164,7 +165,7 @@ fn spec(schedule: Schedule, augmentation: Augmentation) -> Result<TrainSpec, Box
     Ok(TrainSpec {
         model: Catalog::built_in()?.model("mobilenetv2")?,
         dataset,
-        ramp: schedule.ramp("4/255".parse()?),
+        ramp: schedule.ramp("4/255".parse()?, EPOCHS),
         hyperparameters: Hyperparameters {
             batch_size: u32::try_from(BATCH)?,
             warmup: Fraction::ZERO,
@@ -172,12 +173,9 @@ fn spec(schedule: Schedule, augmentation: Augmentation) -> Result<TrainSpec, Box
         },
         training: TrainingSettings {
             epochs: EPOCHS,
-            attack: Pgd::with_steps(1),
-            micro_batch_size: 0,
-            precision: Precision::Fp32,
+            attack: Attack::Pgd(Pgd::with_steps(1)),
             augmentation,
-            drop_path: 0.0,
-            dropout: 0.0,
+            ..TrainingSettings::default()
         },
         data: DataSettings {
             image_size: SIDE,
@@ -186,7 +184,7 @@ fn spec(schedule: Schedule, augmentation: Augmentation) -> Result<TrainSpec, Box
             split_seed: 0,
         },
         validation: ValidationSettings {
-            attack: Pgd::with_steps(1),
+            attack: Attack::Pgd(Pgd::with_steps(1)),
             robust_samples: 0,
         },
         seed: 0,

@@ -2,7 +2,7 @@
 //! order of operations of torchattacks 3.5.1.
 
 use tch::{Reduction, Tensor};
-use temper_core::spec::Pgd;
+use temper_core::attack::{Attack, Pgd};
 
 use crate::TorchError;
 
@@ -40,7 +40,7 @@ pub fn pgd(
     if epsilon == 0.0 || x.numel() == 0 {
         return Ok(x.shallow_clone());
     }
-    let step = pgd.relative_step_size * epsilon;
+    let step = pgd.step(epsilon, epsilon);
     let mut adversarial = match noise.filter(|_| pgd.random_start) {
         Some(noise) => (x + noise * epsilon).clamp(0.0, 1.0),
         None => x.copy(),
@@ -84,6 +84,14 @@ pub(crate) fn cross_entropy_sum(logits: &Tensor, y: &Tensor) -> Tensor {
         -100,
         0.0,
     )
+}
+
+/// The settings of what can be run so far.
+pub(crate) fn plain(attack: &Attack) -> Result<&Pgd, TorchError> {
+    match attack {
+        Attack::Pgd(pgd) => Ok(pgd),
+        Attack::Apgd(_) => Err(TorchError::BadInput(format!("{attack} cannot be run yet"))),
+    }
 }
 
 fn require_pixels(x: &Tensor) -> Result<(), TorchError> {

@@ -1,12 +1,12 @@
 //! All that a run needs to go on exactly where it was, as safetensors.
 
 use serde::{Deserialize, Serialize};
-use temper_core::Digest;
+use temper_core::{Digest, schedule::Plateau};
 
 use crate::{TorchError, models::Network, optim::AdamW, tensors, tensors::Tensors};
 
 /// Layout of the file; another one is refused.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const MODEL: &str = "model.";
 const OPTIMISER: &str = "optimiser.";
 
@@ -36,6 +36,8 @@ pub(crate) struct Counters {
     pub micros: u64,
     /// The part of it that was spent waiting for the loader.
     pub waiting_micros: u64,
+    /// What the schedule `auto` has seen.
+    pub plateau: Plateau,
 }
 
 /// What every layout of the header has.

@@ -10,7 +10,7 @@ use temper_core::{
 use temper_data::ImageSet;
 
 use crate::{
-    Control, TorchError,
+    Control, TorchError, attack,
     batch::Images,
     engine::{self, Device},
     measure::{Attack, CHUNK, survivors},
@@ -100,7 +100,7 @@ fn curve(
     for (round, &epsilon) in (0_u32..).zip(&spec.grid) {
         let noise = Keyed::new(spec.seed, Purpose::EvaluationNoise, round, 0);
         let attack = Attack {
-            pgd: &spec.attack,
+            pgd: attack::plain(&spec.attacks[0])?,
             epsilon: epsilon.value(),
             noise,
         };

@@ -2,7 +2,7 @@
 //! validation and evaluation count.
 
 use tch::{Kind, Tensor};
-use temper_core::{random::Keyed, spec::Pgd};
+use temper_core::{attack::Pgd, random::Keyed};
 
 use crate::{
     TorchError, attack,

@@ -7,7 +7,9 @@ use std::{
 };
 
 use temper_core::{
+    attack::Attack,
     random::{Keyed, Purpose},
+    schedule::{Moment, Plateau},
     spec::TrainSpec,
 };
 use temper_data::ImageSet;
@@ -117,8 +119,17 @@ impl Work {
     fn make(&self, step: u64, samples: Vec<usize>) -> Batch {
         let epoch = self.plan.epoch(step);
         let (pixels, labels) = batch::gather(&self.set, &samples);
-        let crafts = self.spec.ramp.epsilon(self.plan.progress(step)) > 0.0;
-        let noise = (crafts && self.spec.training.attack.random_start).then(|| {
+        let crafts = self.spec.ramp.may_craft(&Moment {
+            progress: self.plan.progress(step),
+            epoch,
+            seed: self.spec.seed,
+            plateau: Plateau::default(),
+        });
+        let random_start = match self.spec.training.attack {
+            Attack::Pgd(pgd) => pgd.random_start,
+            Attack::Apgd(_) => true,
+        };
+        let noise = (crafts && random_start).then(|| {
             let keyed = Keyed::new(self.spec.seed, Purpose::TrainNoise, epoch, 0);
             batch::noise(&self.set, &keyed, &samples)
         });

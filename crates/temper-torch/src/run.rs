@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tch::Tensor;
-use temper_core::{Digest, key, report::EpochMetrics, spec::TrainSpec};
+use temper_core::{Digest, key, report::EpochMetrics, schedule::Moment, spec::TrainSpec};
 
 use crate::{
     Control, Interrupted, Observer, TorchError, TrainOutcome, TrainedModel, Training, attack,
@@ -108,7 +108,7 @@ impl<'a> Run<'a> {
     fn step(&mut self) -> Result<(), TorchError> {
         let (started, mut waiting) = (Instant::now(), Duration::ZERO);
         let step = self.counters.step;
-        let (epsilon, batch) = (self.epsilon(step), self.plan.batch(step));
+        let (moment, batch) = (self.moment(step), self.plan.batch(step));
         let (mut loss, mut gradients) = (0.0, Vec::new());
         for _ in self.plan.micro_batches(batch.clone()) {
             let asked = Instant::now();
@@ -117,7 +117,7 @@ impl<'a> Run<'a> {
             if !std::mem::replace(&mut self.fed, true) {
                 tracing::info!(step, "first batch");
             }
-            let (part_loss, part_gradients) = self.gradients(&part, epsilon, batch.len())?;
+            let (part_loss, part_gradients) = self.gradients(&part, &moment, batch.len())?;
             loss += part_loss;
             add(&mut gradients, part_gradients);
         }
@@ -141,19 +141,26 @@ impl<'a> Run<'a> {
     fn gradients(
         &self,
         part: &Batch,
-        epsilon: f64,
+        moment: &Moment,
         of: usize,
     ) -> Result<(f64, Vec<Tensor>), TorchError> {
         let (settings, key) = (&self.spec.training, (self.spec.seed, part.epoch));
         let (x, y) = self.train.to_device(&part.pixels, &part.labels);
         let variations = augment::draw(&settings.augmentation, key, &part.samples);
         let mut x = augment::vary(&x, &variations);
+        let epsilon = self.spec.ramp.epsilon(moment);
         if epsilon > 0.0 {
             let noise = part.noise.as_deref();
             let noise = noise.map(|noise| self.train.noise_to_device(noise));
             let model = |x: &Tensor| self.network.logits(x, Mode::Evaluate);
-            x = attack::pgd(&model, (&x, &y), epsilon, &settings.attack, noise.as_ref())
-                .map_err(|error| self.diverged(error))?;
+            x = attack::pgd(
+                &model,
+                (&x, &y),
+                epsilon,
+                attack::plain(&settings.attack)?,
+                noise.as_ref(),
+            )
+            .map_err(|error| self.diverged(error))?;
         }
         let draws = Draws {
             seed: self.spec.seed,
@@ -191,13 +198,14 @@ impl<'a> Run<'a> {
             loss_bits,
             micros,
             waiting_micros,
+            plateau,
         } = self.counters;
         let last = step.saturating_sub(1);
         #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
         let (samples, micros, waiting) = (samples as f64, micros as f64, waiting_micros as f64);
         let metrics = EpochMetrics {
             epoch: epochs,
-            epsilon: self.epsilon(last),
+            epsilon: self.spec.ramp.epsilon(&self.moment(last)),
             learning_rate: Rates::at(&self.spec.hyperparameters, last, self.plan.steps()).backbone,
             train_loss: f64::from_bits(loss_bits) / samples,
             validation_accuracy: accuracy.clean,
@@ -208,9 +216,14 @@ impl<'a> Run<'a> {
         if observer.epoch(metrics).is_err() {
             return Ok(Err(Interrupted));
         }
+        let ramp = &self.spec.ramp;
+        let plateau = accuracy.clean.map_or(plateau, |clean| {
+            ramp.observe(plateau, clean, epochs, self.plan.epochs())
+        });
         self.counters = Counters {
             step,
             epochs: epochs + 1,
+            plateau,
             ..Counters::default()
         };
         self.save(observer)
@@ -237,9 +250,14 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The strength at `step`: the schedule's at the share of steps done before it.
-    fn epsilon(&self, step: u64) -> f64 {
-        self.spec.ramp.epsilon(self.plan.progress(step))
+    /// Where `step` is in the run.
+    fn moment(&self, step: u64) -> Moment {
+        Moment {
+            progress: self.plan.progress(step),
+            epoch: self.plan.epoch(step),
+            seed: self.spec.seed,
+            plateau: self.counters.plateau,
+        }
     }
 }
 

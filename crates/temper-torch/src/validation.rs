@@ -6,7 +6,7 @@ use temper_core::{
 };
 
 use crate::{
-    Control, Observer, TorchError,
+    Control, Observer, TorchError, attack,
     batch::Images,
     measure::{Attack, CHUNK, survivors},
     models::Network,
@@ -53,7 +53,7 @@ pub(crate) fn validate(
         // The same noise every epoch, so that epochs can be compared.
         let noise = Keyed::new(spec.seed, Purpose::ValidationNoise, 0, 0);
         let attack = Attack {
-            pgd: &spec.validation.attack,
+            pgd: attack::plain(&spec.validation.attack)?,
             epsilon,
             noise,
         };

@@ -136,6 +136,7 @@ impl Reports {
         let result = v1::TrainResult {
             artifact: Some(artifact),
             epochs,
+            ..v1::TrainResult::default()
         };
         self.complete(complete_request::Result::Train(result)).await
     }
@@ -145,6 +146,7 @@ impl Reports {
         let points = points.iter().map(Into::into).collect();
         self.complete(complete_request::Result::Evaluate(v1::EvaluateResult {
             points,
+            ..v1::EvaluateResult::default()
         }))
         .await
     }
@@ -160,6 +162,7 @@ impl Reports {
             lease: self.reference(),
             failure_class: class,
             message,
+            ..v1::FailRequest::default()
         };
         persist(&self.lease, || self.coordinator.fail(request.clone())).await
     }

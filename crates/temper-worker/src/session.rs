@@ -135,6 +135,7 @@ async fn register(
         device: config.device.to_string(),
         memory_bytes: config.memory_bytes(),
         result_versions: vec![RESULT_VERSION],
+        precisions: Vec::new(),
     };
     let attempts = async {
         let (mut backoff, mut told) = (Backoff::new(), false);

@@ -1,16 +1,27 @@
 //! Jobs and what they report.
 
 use temper_core::{
-    Epsilon, Fraction, Violations,
+    Violations,
+    attack::Attack,
     catalog::{PinnedDataset, PinnedModel},
     curve::Point,
     job::{FailureClass, JobKind, JobState},
-    report::EpochMetrics,
+    report::{Audit, EpochMetrics, MaskingFlag},
     schedule::Ramp,
-    spec::{CurveMode, EvaluateSpec, Hyperparameters, JobSpec, TrainSpec, TrainingSettings},
+    spec::{
+        EvaluateSpec, Hyperparameters, JobSpec, Precision, Selection, TrainSpec, TrainingSettings,
+        ValidationSettings,
+    },
 };
 
-use super::{Parse, settings::measuring_pgd, spec::parse_epsilons, try_from_message};
+use super::{
+    Parse,
+    attack::measuring,
+    schedule::ramp_message,
+    settings::{mode_message, parse_mode, parse_selection},
+    spec::parse_epsilons,
+    try_from_message,
+};
 use crate::v1::{self, job_spec};
 
 impl Parse for JobSpec {
@@ -66,6 +77,11 @@ impl Parse for TrainSpec {
             &name("training"),
             violations,
         );
+        let validation = ValidationSettings::parse_or_default(
+            message.validation.as_ref(),
+            &name("validation"),
+            violations,
+        );
         Some(Self {
             model: model?,
             dataset: dataset?,
@@ -73,7 +89,7 @@ impl Parse for TrainSpec {
             hyperparameters: hyperparameters?,
             training: training?,
             data: (&message.data.unwrap_or_default()).into(),
-            validation: (&message.validation.unwrap_or_default()).into(),
+            validation: validation?,
             seed: message.seed,
         })
     }
@@ -81,42 +97,16 @@ impl Parse for TrainSpec {
 
 impl From<&TrainSpec> for v1::TrainSpec {
     fn from(spec: &TrainSpec) -> Self {
-        let ramp = match spec.ramp {
-            Ramp::Standard => None,
-            Ramp::Hinged { start, end, target } => Some(v1::Ramp {
-                start: start.to_string(),
-                end: end.to_string(),
-                target: target.to_string(),
-            }),
-        };
         Self {
             model: Some((&spec.model).into()),
             dataset: Some((&spec.dataset).into()),
-            ramp,
+            ramp: ramp_message(&spec.ramp),
             hyperparameters: Some((&spec.hyperparameters).into()),
             training: Some((&spec.training).into()),
             data: Some((&spec.data).into()),
             validation: Some((&spec.validation).into()),
             seed: spec.seed,
         }
-    }
-}
-
-impl Parse for Ramp {
-    type Message = v1::Ramp;
-
-    fn parse(message: &v1::Ramp, field: &str, violations: &mut Violations) -> Option<Self> {
-        let start = violations.take(&format!("{field}.start"), message.start.parse::<Fraction>());
-        let end = violations.take(&format!("{field}.end"), message.end.parse::<Fraction>());
-        let target = violations.take(
-            &format!("{field}.target"),
-            message.target.parse::<Epsilon>(),
-        );
-        Some(Self::Hinged {
-            start: start?,
-            end: end?,
-            target: target?,
-        })
     }
 }
 
@@ -129,11 +119,23 @@ impl Parse for EvaluateSpec {
             &format!("{field}.train"),
             violations,
         );
+        let mut attacks =
+            Attack::parse_all(&message.attacks, &format!("{field}.attacks"), violations);
+        if message.attacks.is_empty() {
+            attacks.extend(measuring(
+                (message.attack.as_ref(), None),
+                field,
+                violations,
+            ));
+        }
+        let mode = parse_mode((message.mode, &message.audit), field, violations);
+        let model = parse_selection(message.model, field, violations);
         Some(Self {
             train: train?,
-            attack: measuring_pgd(message.attack.as_ref()),
+            attacks,
+            model: model?,
             grid: parse_epsilons(&message.grid, &format!("{field}.grid"), violations),
-            mode: CurveMode::Monotone,
+            mode: mode?,
             samples: message.samples,
             seed: message.seed,
         })
@@ -142,9 +144,14 @@ impl Parse for EvaluateSpec {
 
 impl From<&EvaluateSpec> for v1::EvaluateSpec {
     fn from(spec: &EvaluateSpec) -> Self {
+        let (mode, audit) = mode_message(spec.mode);
         Self {
             train: Some((&spec.train).into()),
-            attack: Some((&spec.attack).into()),
+            attack: None,
+            attacks: spec.attacks.iter().map(Into::into).collect(),
+            mode: mode.into(),
+            audit,
+            model: v1::Selection::from(spec.model).into(),
             grid: spec.grid.iter().map(ToString::to_string).collect(),
             samples: spec.samples,
             seed: spec.seed,
@@ -206,6 +213,24 @@ impl From<&Point> for v1::CurvePoint {
     }
 }
 
+impl From<&v1::Audit> for Audit {
+    fn from(message: &v1::Audit) -> Self {
+        Self {
+            samples: message.samples,
+            gap: message.gap,
+        }
+    }
+}
+
+impl From<&Audit> for v1::Audit {
+    fn from(value: &Audit) -> Self {
+        Self {
+            samples: value.samples,
+            gap: value.gap,
+        }
+    }
+}
+
 /// Enums that the domain and the protocol share, variant by variant.
 macro_rules! same_enum {
     ($core:ident, $message:ident { $($variant:ident),+ $(,)? }) => {
@@ -253,5 +278,17 @@ same_enum!(
         Diverged,
         BadInput,
         Code,
+    }
+);
+same_enum!(Precision, Precision { Fp32, Bf16 });
+same_enum!(Selection, Selection { Last, Best });
+same_enum!(
+    MaskingFlag,
+    MaskingFlag {
+        ZeroGradients,
+        Probabilities,
+        Randomised,
+        RisingCurve,
+        WeakFirstAttack,
     }
 );

@@ -1,9 +1,11 @@
 //! Conversions between generated messages and the domain. What a user can write is parsed with every
 //! mistake collected; what Temper itself wrote converts by `TryFrom`.
 
+mod attack;
 mod job;
 mod model;
 pub(crate) mod names;
+mod schedule;
 mod settings;
 pub(crate) mod spec;
 
@@ -68,6 +70,15 @@ where
     } else {
         violations.take(field, text.parse())
     }
+}
+
+/// Reads an enum's number.
+fn parse_enum<T>(number: i32, field: &str, violations: &mut Violations) -> Option<T>
+where
+    T: TryFrom<i32>,
+    T::Error: std::fmt::Display,
+{
+    violations.take(field, T::try_from(number))
 }
 
 /// `TryFrom` for messages that Temper itself wrote, by their `Parse`.

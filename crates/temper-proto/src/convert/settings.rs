@@ -1,71 +1,20 @@
 //! The settings of a sweep, each with its defaults.
 
 use temper_core::{
-    Fraction, Violations,
-    schedule::Schedule,
+    Epsilon, Fraction, Violations,
     spec::{
-        Augmentation, ColorJitter, DataRequest, DataSettings, EvaluationSettings, Hyperparameters,
-        Pgd, Precision, TrainingSettings, ValidationSettings,
+        AttackSteps, Augmentation, ColorJitter, CurveMode, DataRequest, DataSettings,
+        EvaluationSettings, Hyperparameters, Objective, Precision, Selection, TrainingSettings,
+        ValidationSettings,
     },
 };
 
-use super::{Parse, parse_text};
-use crate::v1::{self, schedule::Kind};
-
-/// Steps of an attack that measures, when the sweep says nothing.
-const MEASURING_STEPS: u32 = 10;
-/// Steps of an attack that crafts training batches, when the sweep says nothing (the paper's).
-const TRAINING_STEPS: u32 = 7;
-
-impl Parse for Schedule {
-    type Message = v1::Schedule;
-
-    fn parse(message: &v1::Schedule, field: &str, violations: &mut Violations) -> Option<Self> {
-        match &message.kind {
-            None => {
-                violations.add(field, "must be one of standard, fixed, two_hinge, linear");
-                None
-            }
-            Some(Kind::Standard(_)) => Some(Self::Standard),
-            Some(Kind::Fixed(_)) => Some(Self::Fixed),
-            Some(Kind::Linear(_)) => Some(Self::Linear),
-            Some(Kind::TwoHinge(hinges)) => parse_hinges(hinges, field, violations),
-        }
-    }
-}
-
-fn parse_hinges(
-    hinges: &v1::schedule::TwoHinge,
-    field: &str,
-    violations: &mut Violations,
-) -> Option<Schedule> {
-    let Schedule::TwoHinge { start, end } = Schedule::two_hinge_default() else {
-        return None;
-    };
-    let name = |part: &str| format!("{field}.two_hinge.{part}");
-    let start = parse_text(&hinges.start, start, &name("start"), violations);
-    let end = parse_text(&hinges.end, end, &name("end"), violations);
-    let (start, end) = (start?, end?);
-    violations.require(start <= end, &name("end"), || {
-        format!("{end} is before the start, {start}")
-    });
-    (start <= end).then_some(Schedule::TwoHinge { start, end })
-}
-
-impl From<&Schedule> for v1::Schedule {
-    fn from(schedule: &Schedule) -> Self {
-        let kind = match schedule {
-            Schedule::Standard => Kind::Standard(v1::schedule::Standard {}),
-            Schedule::Fixed => Kind::Fixed(v1::schedule::Fixed {}),
-            Schedule::Linear => Kind::Linear(v1::schedule::Linear {}),
-            Schedule::TwoHinge { start, end } => Kind::TwoHinge(v1::schedule::TwoHinge {
-                start: start.to_string(),
-                end: end.to_string(),
-            }),
-        };
-        Self { kind: Some(kind) }
-    }
-}
+use super::{
+    Parse,
+    attack::{crafting, evaluating, measuring, split},
+    parse_enum, parse_text,
+};
+use crate::v1;
 
 impl Parse for Hyperparameters {
     type Message = v1::Hyperparameters;
@@ -101,36 +50,6 @@ impl From<&Hyperparameters> for v1::Hyperparameters {
     }
 }
 
-/// An attack, with `steps` where the message is silent. Ranges are checked with the whole sweep.
-fn pgd(message: Option<&v1::Pgd>, steps: u32) -> Pgd {
-    let Some(message) = message else {
-        return Pgd::with_steps(steps);
-    };
-    let default = Pgd::with_steps(message.steps.unwrap_or(steps));
-    Pgd {
-        steps: message.steps.unwrap_or(steps),
-        relative_step_size: message
-            .relative_step_size
-            .unwrap_or(default.relative_step_size),
-        random_start: message.random_start.unwrap_or(default.random_start),
-    }
-}
-
-/// The attack of a measurement.
-pub(super) fn measuring_pgd(message: Option<&v1::Pgd>) -> Pgd {
-    pgd(message, MEASURING_STEPS)
-}
-
-impl From<&Pgd> for v1::Pgd {
-    fn from(value: &Pgd) -> Self {
-        Self {
-            steps: Some(value.steps),
-            relative_step_size: Some(value.relative_step_size),
-            random_start: Some(value.random_start),
-        }
-    }
-}
-
 impl Parse for TrainingSettings {
     type Message = v1::TrainingSettings;
 
@@ -139,22 +58,56 @@ impl Parse for TrainingSettings {
         field: &str,
         violations: &mut Violations,
     ) -> Option<Self> {
-        let precision = match v1::Precision::try_from(message.precision) {
-            Ok(v1::Precision::Unspecified | v1::Precision::Fp32) => Precision::Fp32,
-            Err(error) => {
-                violations.add(format!("{field}.precision"), error.to_string());
-                return None;
-            }
-        };
+        let default = Self::default();
+        let name = |part: &str| format!("{field}.{part}");
+        let precision =
+            parse_enum(message.precision, &name("precision"), violations).map(|precision| {
+                match precision {
+                    v1::Precision::Unspecified | v1::Precision::Fp32 => Precision::Fp32,
+                    v1::Precision::Bf16 => Precision::Bf16,
+                }
+            });
+        let steps = parse_enum(message.attack_steps, &name("attack_steps"), violations);
+        let steps = steps.map(|steps| match steps {
+            v1::AttackSteps::Unspecified | v1::AttackSteps::Fixed => AttackSteps::Fixed,
+            v1::AttackSteps::Scaled => AttackSteps::Scaled,
+        });
+        let named = (message.attack.as_ref(), message.apgd.as_ref());
+        let attack = crafting(named, field, violations);
         Some(Self {
-            epochs: message.epochs.unwrap_or(50),
-            attack: pgd(message.attack.as_ref(), TRAINING_STEPS),
+            epochs: message.epochs.unwrap_or(default.epochs),
+            objective: objective(message.objective.as_ref()),
+            attack: attack?,
+            attack_steps: steps?,
             micro_batch_size: message.micro_batch_size,
-            precision,
+            precision: precision?,
+            gradient_clipping: message.gradient_clipping,
+            label_smoothing: message.label_smoothing,
             augmentation: augmentation(message),
             drop_path: message.drop_path,
             dropout: message.dropout,
         })
+    }
+}
+
+/// The objective, Madry's where the message is silent.
+fn objective(message: Option<&v1::Objective>) -> Objective {
+    match message.and_then(|message| message.kind.as_ref()) {
+        None | Some(v1::objective::Kind::Adversarial(_)) => Objective::Adversarial,
+        Some(v1::objective::Kind::Trades(trades)) => Objective::Trades {
+            beta: trades.beta.unwrap_or(6.0),
+        },
+    }
+}
+
+impl From<&Objective> for v1::Objective {
+    fn from(value: &Objective) -> Self {
+        use v1::objective::{Adversarial, Kind, Trades};
+        let kind = match value {
+            Objective::Adversarial => Kind::Adversarial(Adversarial {}),
+            Objective::Trades { beta } => Kind::Trades(Trades { beta: Some(*beta) }),
+        };
+        Self { kind: Some(kind) }
     }
 }
 
@@ -186,14 +139,21 @@ impl From<&ColorJitter> for v1::ColorJitter {
 
 impl From<&TrainingSettings> for v1::TrainingSettings {
     fn from(value: &TrainingSettings) -> Self {
-        let precision = match value.precision {
-            Precision::Fp32 => v1::Precision::Fp32,
+        let steps = match value.attack_steps {
+            AttackSteps::Fixed => v1::AttackSteps::Fixed,
+            AttackSteps::Scaled => v1::AttackSteps::Scaled,
         };
+        let (attack, apgd) = split(&value.attack);
         Self {
             epochs: Some(value.epochs),
-            attack: Some((&value.attack).into()),
+            objective: Some((&value.objective).into()),
+            attack,
+            apgd,
+            attack_steps: steps.into(),
             micro_batch_size: value.micro_batch_size,
-            precision: precision.into(),
+            precision: v1::Precision::from(value.precision).into(),
+            gradient_clipping: value.gradient_clipping,
+            label_smoothing: value.label_smoothing,
             horizontal_flip: Some(value.augmentation.horizontal_flip),
             color_jitter: Some((&value.augmentation.color_jitter).into()),
             rotation_degrees: Some(value.augmentation.rotation_degrees),
@@ -250,20 +210,29 @@ impl From<&DataSettings> for v1::DataSettings {
     }
 }
 
-impl From<&v1::ValidationSettings> for ValidationSettings {
-    fn from(message: &v1::ValidationSettings) -> Self {
+impl Parse for ValidationSettings {
+    type Message = v1::ValidationSettings;
+
+    fn parse(
+        message: &v1::ValidationSettings,
+        field: &str,
+        violations: &mut Violations,
+    ) -> Option<Self> {
+        let named = (message.attack.as_ref(), message.apgd.as_ref());
         let default = Self::default();
-        Self {
-            attack: measuring_pgd(message.attack.as_ref()),
+        Some(Self {
+            attack: measuring(named, field, violations)?,
             robust_samples: message.robust_samples.unwrap_or(default.robust_samples),
-        }
+        })
     }
 }
 
 impl From<&ValidationSettings> for v1::ValidationSettings {
     fn from(value: &ValidationSettings) -> Self {
+        let (attack, apgd) = split(&value.attack);
         Self {
-            attack: Some((&value.attack).into()),
+            attack,
+            apgd,
             robust_samples: Some(value.robust_samples),
         }
     }
@@ -285,15 +254,19 @@ impl Parse for EvaluationSettings {
                 .take(&format!("{field}.grid_end"), end.parse())
                 .map(Some)
         };
-        let step = violations.take("grid_step", temper_core::Epsilon::new(1, 255))?;
         let grid_step = parse_text(
             &message.grid_step,
-            step,
+            Epsilon::LEVEL,
             &format!("{field}.grid_step"),
             violations,
         );
+        let attacks = evaluating(message, field, violations);
+        let mode = parse_mode((message.mode, &message.audit), field, violations);
+        let model = parse_selection(message.model, field, violations);
         Some(Self {
-            attack: measuring_pgd(message.attack.as_ref()),
+            attacks: attacks?,
+            mode: mode?,
+            model: model?,
             grid_end: grid_end?,
             grid_step: grid_step?,
             samples: message.samples,
@@ -302,10 +275,72 @@ impl Parse for EvaluationSettings {
     }
 }
 
+/// How a curve is counted; only bisection is audited.
+pub(super) fn parse_mode(
+    (mode, audit): (i32, &str),
+    field: &str,
+    violations: &mut Violations,
+) -> Option<CurveMode> {
+    let CurveMode::Bisect { audit: usual } = CurveMode::bisect_default() else {
+        return None;
+    };
+    let mode = parse_enum(mode, &format!("{field}.mode"), violations)?;
+    let field = format!("{field}.audit");
+    let bisects = mode == v1::CurveMode::Bisect;
+    violations.require(bisects || audit.is_empty(), &field, || {
+        "only the mode bisect is audited".to_owned()
+    });
+    Some(match mode {
+        v1::CurveMode::Exact => CurveMode::Exact,
+        v1::CurveMode::Unspecified | v1::CurveMode::Monotone => CurveMode::Monotone,
+        v1::CurveMode::Bisect => CurveMode::Bisect {
+            audit: parse_text(audit, usual, &field, violations)?,
+        },
+    })
+}
+
+/// The fields mode and audit.
+pub(super) fn mode_message(mode: CurveMode) -> (v1::CurveMode, String) {
+    match mode {
+        CurveMode::Exact => (v1::CurveMode::Exact, String::new()),
+        CurveMode::Monotone => (v1::CurveMode::Monotone, String::new()),
+        CurveMode::Bisect { audit } => (v1::CurveMode::Bisect, audit.to_string()),
+    }
+}
+
+/// Which model is measured.
+pub(super) fn parse_selection(
+    number: i32,
+    field: &str,
+    violations: &mut Violations,
+) -> Option<Selection> {
+    let selection = parse_enum(number, &format!("{field}.model"), violations)?;
+    Some(match selection {
+        v1::Selection::Unspecified | v1::Selection::Last => Selection::Last,
+        v1::Selection::Best => Selection::Best,
+    })
+}
+
 impl From<&EvaluationSettings> for v1::EvaluationSettings {
     fn from(value: &EvaluationSettings) -> Self {
+        let (mode, audit) = mode_message(value.mode);
+        // One attack is written as people write it.
+        let (attack, apgd) = match value.attacks.as_slice() {
+            [one] => split(one),
+            _ => (None, None),
+        };
+        let attacks = match value.attacks.as_slice() {
+            [_] => Vec::new(),
+            several => several.iter().map(Into::into).collect(),
+        };
         Self {
-            attack: Some((&value.attack).into()),
+            attack,
+            apgd,
+            tier: String::new(),
+            attacks,
+            mode: mode.into(),
+            audit,
+            model: v1::Selection::from(value.model).into(),
             grid_end: value
                 .grid_end
                 .map(|end| end.to_string())

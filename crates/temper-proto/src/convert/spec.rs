@@ -3,10 +3,7 @@
 use temper_core::{
     Epsilon, Violations,
     schedule::Schedule,
-    spec::{
-        Augmentation, EvaluationSettings, Hyperparameters, Pgd, Precision, SweepSpec,
-        TrainingSettings,
-    },
+    spec::{EvaluationSettings, Hyperparameters, SweepSpec, TrainingSettings, ValidationSettings},
 };
 
 use super::Parse;
@@ -18,6 +15,11 @@ use crate::v1;
 pub fn parse_sweep_spec(message: &v1::SweepSpec, violations: &mut Violations) -> SweepSpec {
     let training =
         TrainingSettings::parse_or_default(message.training.as_ref(), "spec.training", violations);
+    let validation = ValidationSettings::parse_or_default(
+        message.validation.as_ref(),
+        "spec.validation",
+        violations,
+    );
     SweepSpec {
         models: message.models.clone(),
         datasets: message.datasets.clone(),
@@ -33,9 +35,10 @@ pub fn parse_sweep_spec(message: &v1::SweepSpec, violations: &mut Violations) ->
             "spec.hyperparameters",
             violations,
         ),
-        training: training.unwrap_or(FALLBACK_TRAINING),
+        // Defaults stand in for what could not be read, so that nothing else is blamed for it.
+        training: training.unwrap_or_default(),
         data: (&message.data.unwrap_or_default()).into(),
-        validation: (&message.validation.unwrap_or_default()).into(),
+        validation: validation.unwrap_or_default(),
         evaluations: one_or_more::<EvaluationSettings>(
             &message.evaluations,
             "spec.evaluations",
@@ -43,21 +46,6 @@ pub fn parse_sweep_spec(message: &v1::SweepSpec, violations: &mut Violations) ->
         ),
     }
 }
-
-/// Stands in for settings that could not be read, so that nothing else is blamed for them.
-const FALLBACK_TRAINING: TrainingSettings = TrainingSettings {
-    epochs: 1,
-    attack: Pgd {
-        steps: 1,
-        relative_step_size: 1.0,
-        random_start: true,
-    },
-    micro_batch_size: 0,
-    precision: Precision::Fp32,
-    augmentation: Augmentation::NONE,
-    drop_path: 0.0,
-    dropout: 0.0,
-};
 
 impl From<&SweepSpec> for v1::SweepSpec {
     fn from(spec: &SweepSpec) -> Self {

@@ -1,8 +1,8 @@
 //! A job's line for people.
 
 use temper_core::{
-    Fraction,
-    schedule::{Ramp, Schedule},
+    Fraction, attack,
+    schedule::{Hinge, Ramp, Schedule},
     spec::{JobSpec, TrainSpec},
 };
 
@@ -10,13 +10,13 @@ pub(super) fn job_title(spec: &JobSpec) -> String {
     match spec {
         JobSpec::Train(train) => train_title(train),
         JobSpec::Evaluate(evaluate) => {
-            let steps = evaluate.attack.steps;
+            let attack = attack::name(&evaluate.attacks);
             let end = evaluate
                 .grid
                 .last()
                 .map(ToString::to_string)
                 .unwrap_or_default();
-            format!("{}: pgd-{steps} up to {end}", train_title(&evaluate.train))
+            format!("{}: {attack} up to {end}", train_title(&evaluate.train))
         }
     }
 }
@@ -37,17 +37,30 @@ fn train_title(spec: &TrainSpec) -> String {
 }
 
 fn ramp_title(ramp: Ramp) -> String {
-    match ramp {
-        Ramp::Standard => Schedule::Standard.to_string(),
-        Ramp::Hinged { start, end, target } => {
-            let schedule = if end == Fraction::ZERO {
+    let schedule = match ramp {
+        Ramp::Standard => return Schedule::Standard.to_string(),
+        Ramp::Hinged { start, end, .. } => {
+            if end == Fraction::ZERO {
                 Schedule::Fixed
             } else if start == Fraction::ZERO && end == Fraction::ONE {
                 Schedule::Linear
             } else {
+                let (start, end) = (Hinge::Share(start), Hinge::Share(end));
                 Schedule::TwoHinge { start, end }
-            };
-            format!("{schedule} to {target}")
+            }
         }
-    }
+        Ramp::Cosine { end, .. } => Schedule::Cosine {
+            end: Hinge::Share(end),
+        },
+        Ramp::Uniform { .. } => Schedule::Uniform,
+        Ramp::Auto {
+            patience,
+            tolerance,
+            ..
+        } => Schedule::Auto {
+            patience,
+            tolerance,
+        },
+    };
+    format!("{schedule} to {}", ramp.target())
 }

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::{Context, Result};
 use temper_core::{
     Digest, Epsilon, ErrorKind,
+    attack::{Attack, Pgd},
     catalog::{
         Counts, Draw, File, Input, InputKind, Normalisation, PinnedDataset, PinnedModel, Source,
     },
@@ -13,8 +14,8 @@ use temper_core::{
     report::EpochMetrics,
     schedule::Schedule,
     spec::{
-        Augmentation, DataRequest, EvaluationSettings, Hyperparameters, JobSpec, Pgd, Precision,
-        RESULT_VERSION, SweepSpec, TrainingSettings, ValidationSettings,
+        DataRequest, EvaluationSettings, Hyperparameters, JobSpec, RESULT_VERSION, SweepSpec,
+        TrainingSettings, ValidationSettings,
     },
 };
 use temper_store::{
@@ -176,12 +177,9 @@ pub fn spec(seeds: impl IntoIterator<Item = u64>) -> SweepSpec {
         hyperparameters: vec![Hyperparameters::default()],
         training: TrainingSettings {
             epochs: EPOCHS,
-            attack: Pgd::with_steps(3),
+            attack: Attack::Pgd(Pgd::with_steps(3)),
             micro_batch_size: 64,
-            precision: Precision::Fp32,
-            augmentation: Augmentation::default(),
-            drop_path: 0.0,
-            dropout: 0.0,
+            ..TrainingSettings::default()
         },
         data: DataRequest {
             image_size: 64,
@@ -195,13 +193,11 @@ pub fn spec(seeds: impl IntoIterator<Item = u64>) -> SweepSpec {
 }
 
 pub fn measurement(grid_end: Option<Epsilon>) -> EvaluationSettings {
-    let attack = Pgd::with_steps(10);
     EvaluationSettings {
-        attack,
         grid_end,
         grid_step: epsilon(2),
         samples: 200,
-        seed: 0,
+        ..EvaluationSettings::default()
     }
 }
 

@@ -2,7 +2,7 @@ use anyhow::Result;
 use temper_core::{
     ErrorKind,
     curve::expected_robustness,
-    spec::{CurveMode, Pgd},
+    spec::{CurveMode, EvaluationSettings},
 };
 use temper_store::JobId;
 use uuid::Uuid;
@@ -48,8 +48,8 @@ async fn curves_come_in_the_order_of_cells_and_only_where_there_is_a_result() ->
 
     let curve = lab.store().curve_get(done[0].job).await?;
     assert_eq!(
-        (curve.mode, curve.attack),
-        (CurveMode::Monotone, Pgd::with_steps(10))
+        (curve.mode, curve.attacks),
+        (CurveMode::Monotone, EvaluationSettings::default().attacks)
     );
     assert_eq!(curve.points, expected);
     let summary: (f64, f64, f64) = sqlx::query_as(

@@ -2,7 +2,10 @@
 
 use proptest::prelude::*;
 use tch::{Kind, Tensor};
-use temper_core::{ErrorKind, spec::Pgd};
+use temper_core::{
+    ErrorKind,
+    attack::{Pgd, StepSize},
+};
 use temper_torch::{TorchError, attack::pgd, run, tensors::Tensors};
 
 use crate::support::{fixture, formula_images, largest_difference};
@@ -25,9 +28,9 @@ fn small(weights: &Tensors, x: &Tensor) -> Tensor {
 
 fn settings(steps: u32, relative_step_size: f64, random_start: bool) -> Pgd {
     Pgd {
-        steps,
-        relative_step_size,
+        step_size: StepSize::Relative(relative_step_size),
         random_start,
+        ..Pgd::with_steps(steps)
     }
 }
 

@@ -3,7 +3,13 @@
 use std::sync::OnceLock;
 
 use tch::{Kind, Tensor};
-use temper_core::{ErrorKind, curve::Point, schedule::Schedule, spec::EvaluateSpec};
+use temper_core::{
+    ErrorKind,
+    attack::{Attack, Pgd},
+    curve::Point,
+    schedule::Schedule,
+    spec::EvaluateSpec,
+};
 use temper_data::ImageSet;
 use temper_torch::{
     Control, Device, EvaluateOutcome, StoredModel, TorchError, evaluate,
@@ -96,7 +102,10 @@ fn epsilon_zero_is_the_clean_accuracy() {
 #[test]
 fn seed_is_the_start_noise_and_nothing_else() {
     let (mut spec, test) = (spec(), striped(32, 2000));
-    spec.attack.random_start = false;
+    spec.attacks = vec![Attack::Pgd(Pgd {
+        random_start: false,
+        ..Pgd::with_steps(3)
+    })];
     let other = EvaluateSpec {
         seed: 6,
         ..spec.clone()

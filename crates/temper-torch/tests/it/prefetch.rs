@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use temper_core::{
     ErrorKind,
+    attack::{Attack, Pgd},
     random::{Keyed, Purpose},
     schedule::Schedule,
     spec::TrainSpec,
@@ -87,7 +88,10 @@ fn noise_is_made_where_the_attack_wants_it_and_is_the_samples_own() {
         keyed.stream(sample as u64).fill_symmetric(&mut expected);
         assert_eq!(noise, expected);
     }
-    spec.training.attack.random_start = false;
+    spec.training.attack = Attack::Pgd(Pgd {
+        random_start: false,
+        ..Pgd::with_steps(2)
+    });
     assert!(batches(&spec, 0).iter().all(|batch| batch.noise.is_none()));
 }
 

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
 use temper_core::{
     Digest, Epsilon, Fraction,
+    attack::{Attack, Pgd},
     catalog::{Catalog, Counts, Draw, Layout, PinnedDataset, Source},
     report::EpochMetrics,
     schedule::Schedule,
     spec::{
-        Augmentation, CurveMode, DataSettings, EvaluateSpec, Hyperparameters, Pgd, Precision,
-        TrainSpec, TrainingSettings, ValidationSettings,
+        Augmentation, CurveMode, DataSettings, EvaluateSpec, Hyperparameters, Selection, TrainSpec,
+        TrainingSettings, ValidationSettings,
     },
 };
 use temper_data::ImageSet;
@@ -103,7 +104,7 @@ pub fn train_spec(schedule: Schedule) -> TrainSpec {
             draw: Draw::default(),
             source,
         },
-        ramp: schedule.ramp(epsilon("4/255")),
+        ramp: schedule.ramp(epsilon("4/255"), 2),
         hyperparameters: Hyperparameters {
             learning_rate: 1e-3,
             head_learning_rate: 1e-2,
@@ -113,15 +114,12 @@ pub fn train_spec(schedule: Schedule) -> TrainSpec {
         },
         training: TrainingSettings {
             epochs: 2,
-            attack: Pgd::with_steps(2),
-            micro_batch_size: 0,
-            precision: Precision::Fp32,
+            attack: Attack::Pgd(Pgd::with_steps(2)),
             augmentation: Augmentation {
                 horizontal_flip: true,
                 ..Augmentation::NONE
             },
-            drop_path: 0.0,
-            dropout: 0.0,
+            ..TrainingSettings::default()
         },
         data: DataSettings {
             image_size: SIDE,
@@ -130,7 +128,7 @@ pub fn train_spec(schedule: Schedule) -> TrainSpec {
             split_seed: 0,
         },
         validation: ValidationSettings {
-            attack: Pgd::with_steps(2),
+            attack: Attack::Pgd(Pgd::with_steps(2)),
             robust_samples: 10,
         },
         seed: 1,
@@ -151,7 +149,8 @@ pub fn longer_spec(schedule: Schedule) -> TrainSpec {
 pub fn evaluate_spec(train: TrainSpec) -> EvaluateSpec {
     EvaluateSpec {
         train,
-        attack: Pgd::with_steps(3),
+        attacks: vec![Attack::Pgd(Pgd::with_steps(3))],
+        model: Selection::Last,
         grid: Epsilon::grid(epsilon("4/255"), epsilon("1/255")),
         mode: CurveMode::Monotone,
         samples: 0,

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use temper_core::{
     Digest, ErrorKind,
+    attack::{Attack, Pgd},
     schedule::Schedule,
     spec::{Augmentation, TrainSpec},
 };
@@ -234,7 +235,7 @@ fn standard_run_crafts_nothing_and_reports_no_robust_accuracy() {
     );
     assert!(recorder.epochs.iter().all(|e| e.epsilon == 0.0));
     // The attack's settings cannot matter where nothing is attacked.
-    spec.training.attack.steps = 7;
+    spec.training.attack = Attack::Pgd(Pgd::with_steps(7));
     let other = finished(train_stripes(&spec, None, &mut Recorder::default()).unwrap());
     assert_eq!(Digest::of(&model.bytes), Digest::of(&other.bytes));
 }
