@@ -130,6 +130,7 @@ impl Hand {
             device: "cpu".to_owned(),
             memory_bytes: 0,
             result_versions: vec![temper_core::spec::RESULT_VERSION],
+            precisions: Vec::new(),
         };
         client.register(request).await?;
         Ok(Self {
@@ -185,6 +186,7 @@ impl Hand {
         let result = v1::TrainResult {
             artifact: Some(artifact),
             epochs: 2,
+            ..v1::TrainResult::default()
         };
         let request = v1::CompleteRequest {
             lease: Some(lease),
@@ -305,6 +307,7 @@ async fn bad_input_fails_the_job_at_once_and_cancels_what_depends_on_it() -> any
         lease: job.lease.clone(),
         failure_class: v1::FailureClass::BadInput.into(),
         message: "weights.safetensors is cut short".to_owned(),
+        ..v1::FailRequest::default()
     };
     worker.client.fail(request).await?;
     let mut client = SweepServiceClient::new(house.channel.clone());

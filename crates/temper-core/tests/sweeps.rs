@@ -224,11 +224,11 @@ fn keys_are_golden() {
     let cell = &laid_out.cells[0];
     assert_eq!(
         cell.train.to_string(),
-        "e3653dc067c28cae76db5c67d761806c2de2a64332302ad97daec48fd06e055d"
+        "f3dcaf49d4a48979add1d38db2394c60acfcd0fe2763f2371bc1dea5dffee250"
     );
     assert_eq!(
         cell.evaluations[0].to_string(),
-        "2b1dc65243712347628a48985dba89724f1f5c146531cf04da67b379aa25c7b2"
+        "5411da5663258721f9f39754f392baa12ed71eb58b4bd38e57b6c1107778fc59"
     );
 }
 
