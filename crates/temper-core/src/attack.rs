@@ -6,6 +6,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::random::Noise;
+
 /// The norm that an epsilon is a bound of, on perturbations in pixel units of `[0, 1]`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -181,6 +183,16 @@ impl Attack {
         match self {
             Self::Pgd(pgd) => pgd.norm,
             Self::Apgd(_) => Norm::Linf,
+        }
+    }
+
+    /// What its start noise is drawn from; none where it starts from the image.
+    #[must_use]
+    pub fn noise(&self) -> Option<Noise> {
+        match self {
+            Self::Pgd(pgd) if !pgd.random_start => None,
+            Self::Pgd(pgd) if pgd.norm == Norm::L2 => Some(Noise::Ball),
+            Self::Pgd(_) | Self::Apgd(_) => Some(Noise::Box),
         }
     }
 

@@ -38,6 +38,18 @@ pub enum Purpose {
     Dropout,
 }
 
+/// From what the start noise of an attack is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Noise {
+    /// Uniform in the unit box `[-1, 1)`: attacks within an `l_inf` bound.
+    Box,
+    /// In the unit ball: a direction uniform on the sphere, a length uniform in `[0, 1)`: attacks
+    /// within an `l2` bound.
+    Ball,
+    /// Standard normal numbers: TRADES.
+    Normal,
+}
+
 /// The random numbers of one purpose in one round.
 #[derive(Debug, Clone)]
 pub struct Keyed([u8; 32]);
@@ -91,6 +103,28 @@ impl Stream {
     pub fn fill_symmetric(&mut self, values: &mut [f32]) {
         for value in values {
             *value = 2.0 * self.uniform() - 1.0;
+        }
+    }
+
+    /// Fills `values`, all those of a sample, with `noise`.
+    pub fn fill(&mut self, noise: Noise, values: &mut [f32]) {
+        if noise == Noise::Box {
+            return self.fill_symmetric(values);
+        }
+        for value in &mut *values {
+            *value = self.normal();
+        }
+        if noise == Noise::Ball {
+            let square: f64 = values.iter().map(|value| f64::from(*value).powi(2)).sum();
+            let scale = f64::from(self.uniform()) / square.sqrt().max(f64::MIN_POSITIVE);
+            for value in values {
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    reason = "single precision is wanted"
+                )]
+                let scaled = (f64::from(*value) * scale) as f32;
+                *value = scaled;
+            }
         }
     }
 
@@ -161,6 +195,24 @@ mod tests {
         assert_ne!(order, (0..100).collect::<Vec<_>>());
         order.sort_unstable();
         assert_eq!(order, (0..100).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn ball_holds_its_points_at_every_length() {
+        let keyed = Keyed::new(0, Purpose::TrainNoise, 0, 0);
+        let length = |sample| {
+            let mut values = vec![0.0; 300];
+            keyed.stream(sample).fill(Noise::Ball, &mut values);
+            values.iter().map(|value| value * value).sum::<f32>().sqrt()
+        };
+        let lengths: Vec<f32> = (0..1000).map(length).collect();
+        assert!(
+            lengths
+                .iter()
+                .all(|length| (0.0..1.0 + 1e-6).contains(length))
+        );
+        let mean = lengths.iter().sum::<f32>() / 1000.0;
+        assert!((mean - 0.5).abs() < 0.03, "{mean}");
     }
 
     #[test]

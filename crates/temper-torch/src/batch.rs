@@ -1,7 +1,7 @@
 //! Batches of images, and what is random about them, as tensors on a device.
 
 use tch::{Kind, Tensor};
-use temper_core::random::Keyed;
+use temper_core::random::{Keyed, Noise};
 use temper_data::ImageSet;
 
 use crate::{TorchError, engine::Device};
@@ -52,9 +52,9 @@ impl<'a> Images<'a> {
         )
     }
 
-    /// Noise `f32[n, 3, s, s]` in `[-1, 1)`, each sample's of its own stream.
-    pub fn noise(&self, keyed: &Keyed, samples: &[usize]) -> Tensor {
-        self.noise_to_device(&noise(self.set, keyed, samples))
+    /// Noise `f32[n, 3, s, s]` of a kind, each sample's of its own stream.
+    pub fn noise(&self, kind: Noise, keyed: &Keyed, samples: &[usize]) -> Tensor {
+        self.noise_to_device(&noise(self.set, kind, keyed, samples))
     }
 
     /// The same of what [`noise()`] gave.
@@ -79,12 +79,12 @@ pub(crate) fn gather(set: &ImageSet, samples: &[usize]) -> (Vec<u8>, Vec<i64>) {
     (pixels, labels)
 }
 
-/// Noise `f32[n, 3, s, s]` in `[-1, 1)` for `samples` of `set`, each sample's of its own stream.
-pub(crate) fn noise(set: &ImageSet, keyed: &Keyed, samples: &[usize]) -> Vec<f32> {
+/// Noise `f32[n, 3, s, s]` of a kind for `samples` of `set`, each sample's of its own stream.
+pub(crate) fn noise(set: &ImageSet, kind: Noise, keyed: &Keyed, samples: &[usize]) -> Vec<f32> {
     let length = numbers(set);
     let mut values = vec![0.0; samples.len() * length];
     for (&sample, part) in samples.iter().zip(values.chunks_mut(length)) {
-        keyed.stream(sample as u64).fill_symmetric(part);
+        keyed.stream(sample as u64).fill(kind, part);
     }
     values
 }
@@ -124,8 +124,11 @@ mod tests {
         let set = set();
         let images = Images::new("test", &set, (4, 3), Device::CPU).unwrap();
         let keyed = Keyed::new(3, Purpose::TrainNoise, 0, 0);
-        let together = images.noise(&keyed, &[0, 1, 2, 3]);
-        assert_eq!(together.get(2), images.noise(&keyed, &[2]).get(0));
+        let together = images.noise(Noise::Box, &keyed, &[0, 1, 2, 3]);
+        assert_eq!(
+            together.get(2),
+            images.noise(Noise::Box, &keyed, &[2]).get(0)
+        );
     }
 
     #[test]

@@ -2,7 +2,10 @@
 //! validation and evaluation count.
 
 use tch::{Kind, Tensor};
-use temper_core::{attack::Pgd, random::Keyed};
+use temper_core::{
+    attack::Pgd,
+    random::{Keyed, Noise},
+};
 
 use crate::{
     TorchError, attack,
@@ -36,7 +39,7 @@ pub(crate) fn survivors(
         let noise = attack
             .pgd
             .random_start
-            .then(|| images.noise(&attack.noise, samples));
+            .then(|| images.noise(Noise::Box, &attack.noise, samples));
         let model = |x: &Tensor| network.logits(x, Mode::Evaluate);
         x = attack::pgd(&model, (&x, &y), attack.epsilon, attack.pgd, noise.as_ref())?;
     }

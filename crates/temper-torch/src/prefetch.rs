@@ -7,7 +7,6 @@ use std::{
 };
 
 use temper_core::{
-    attack::Attack,
     random::{Keyed, Purpose},
     schedule::{Moment, Plateau},
     spec::TrainSpec,
@@ -125,13 +124,10 @@ impl Work {
             seed: self.spec.seed,
             plateau: Plateau::default(),
         });
-        let random_start = match self.spec.training.attack {
-            Attack::Pgd(pgd) => pgd.random_start,
-            Attack::Apgd(_) => true,
-        };
-        let noise = (crafts && random_start).then(|| {
+        let wanted = self.spec.training.attack.noise().filter(|_| crafts);
+        let noise = wanted.map(|kind| {
             let keyed = Keyed::new(self.spec.seed, Purpose::TrainNoise, epoch, 0);
-            batch::noise(&self.set, &keyed, &samples)
+            batch::noise(&self.set, kind, &keyed, &samples)
         });
         Batch {
             epoch,
