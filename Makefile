@@ -48,6 +48,17 @@ clean: ## Remove what was built here; the cache folder stays
 	cargo clean
 	rm -rf demo .local
 
+## Experiment
+
+.PHONY: experiment experiment-short
+experiment: setup ## Run the paper's comparison in small (about an hour) and write docs/experiment.md
+	cargo build --locked --bin temper --bin temper-worker
+	@$(PYTHON) scripts/experiment.py
+
+experiment-short: setup ## The same with a few images, into demo/
+	cargo build --locked --bin temper --bin temper-worker
+	@$(PYTHON) scripts/experiment.py --short
+
 ## Tests
 
 .PHONY: test test-rust test-docs test-scripts
