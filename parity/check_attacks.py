@@ -79,6 +79,10 @@ class Normalised(nn.Module):
         self.register_buffer("deviation", deviation)
 
     def forward(self, x: Tensor) -> Tensor:
+        x = x.view_as(x)
+        if x.requires_grad:
+            # torchattacks takes views of gradients that only this order in memory has.
+            x.register_hook(lambda gradient: gradient.contiguous())
         return self.model(((x - self.mean) / self.deviation).contiguous(memory_format=torch.channels_last))
 
 
@@ -261,6 +265,8 @@ def compared(
     if not moved > 1e-3:
         raise Disagreement(f"{subject.label}: the attack did not move")
     differences = [(found[name] - images).abs().max().item() for name, images in expected.items()]
+    differing = [name for name, difference in zip(expected, differences) if difference != 0]
+    print(f"  {len(differing)} of {len(expected)} differ{', first ' + differing[0] if differing else ''}", flush=True)
     return math.nan if any(map(math.isnan, differences)) else max(differences)
 
 

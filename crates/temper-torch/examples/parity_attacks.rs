@@ -39,6 +39,8 @@ fn main() -> anyhow::Result<()> {
         let network = Network::pretrained(architecture, &weights, Head::Stored, Device::CPU)?;
         write(folder, &case, &|x| network.logits(x, Mode::Evaluate), &get)
     } else {
+        // The optimiser's own backward passes would add up in another order than PyTorch's.
+        tch::jit::f_set_graph_executor_optimize(false)?;
         let module = CModule::load(folder.join("model.pt"))?;
         // What a module gives here for a failure is no tensor, and ends the comparison.
         let model = |x: &Tensor| {

@@ -10,7 +10,6 @@ use crate::TorchError;
 const TINY: f64 = 1e-12;
 
 /// Cross-entropies `f32[n]` with labels `i64[n]`.
-#[must_use]
 pub fn cross_entropy(logits: &Tensor, y: &Tensor) -> Tensor {
     entropy(logits, y, Reduction::None)
 }
@@ -27,7 +26,6 @@ fn entropy(logits: &Tensor, y: &Tensor, reduction: Reduction) -> Tensor {
 /// Difference of logits ratios `f32[n]` (Croce and Hein 2020, section 3): with `p1`, `p2`, ... the
 /// classes from the likeliest on, `-(z_y - max of the others) / (z_p1 - z_p3 + 1e-12)`. Needs 3
 /// classes. Positive where the model errs, at most 1.
-#[must_use]
 pub fn dlr(logits: &Tensor, y: &Tensor) -> Tensor {
     let (sorted, order) = logits.sort(1, false);
     let rank = |from_top: i64| sorted.select(1, -from_top);
@@ -39,7 +37,6 @@ pub fn dlr(logits: &Tensor, y: &Tensor) -> Tensor {
 
 /// The ratios `f32[n]` towards the classes `target`, `i64[n]`:
 /// `-(z_y - z_t) / (z_p1 - (z_p3 + z_p4) / 2 + 1e-12)`. Needs 4 classes.
-#[must_use]
 pub fn targeted_dlr(logits: &Tensor, y: &Tensor, target: &Tensor) -> Tensor {
     let (sorted, _) = logits.sort(1, false);
     let rank = |from_top: i64| sorted.select(1, -from_top);
