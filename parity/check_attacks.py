@@ -62,6 +62,8 @@ class Recorded(nn.Module):
         super().__init__()
         self.model = model
         self.seen: list[Tensor] = []
+        # torchattacks puts the mode back that it finds, and a new module is in training mode.
+        self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
         self.seen.append(x.detach().clone())
