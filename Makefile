@@ -80,9 +80,12 @@ test-docs:
 
 ## Parity with the Python peers
 
-.PHONY: parity-models parity-fixtures verify-weights
+.PHONY: parity-models parity-attacks parity-fixtures verify-weights
 parity-models: setup ## Compare every architecture at full size with timm and open_clip
 	@$(PYTHON) parity/run.py parity-models check_models.py
+
+parity-attacks: setup ## Compare attacks iterate by iterate with torchattacks and pyautoattack
+	@$(PYTHON) parity/run.py parity-attacks check_attacks.py
 
 verify-weights: setup ## Fetch the catalog's weights from the hub and try them on photos
 	@cargo run --locked --quiet --package temper-torch --example verify_weights -- \

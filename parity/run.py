@@ -19,6 +19,10 @@ from cache import Layout, exclusive  # noqa: E402
 from console import SetupError, run, say  # noqa: E402
 
 REQUIREMENTS = FOLDER / "requirements.txt"
+# Peers that pin versions of requests which others refuse, and run without them: installed without what they ask for.
+ALONE = ("torchattacks==3.5.1", "pyautoattack==0.2.0")
+# What is built for a target, and handed to its script with a folder of its own.
+EXAMPLES = {"parity-models": "parity_models", "parity-attacks": "parity_attacks"}
 PYTHONS = ("python3.11", "python3.12", "python3.13", "python3")
 
 
@@ -28,8 +32,8 @@ def main(name: str, script: str, arguments: list[str]) -> int:
     try:
         with exclusive(layout):
             python = environment(layout)
-        if name == "parity-models":
-            arguments = [str(built("parity_models")), str(layout.cache / "parity-scratch"), *arguments]
+        if name in EXAMPLES:
+            arguments = [str(built(EXAMPLES[name])), str(layout.cache / f"{name}-scratch"), *arguments]
     except (SetupError, OSError) as error:
         print(f"{name}: FAILED {str(error).splitlines()[0]}")
         return 1
@@ -37,8 +41,8 @@ def main(name: str, script: str, arguments: list[str]) -> int:
 
 
 def environment(layout: Layout) -> Path:
-    """The interpreter of an environment that holds exactly what `requirements.txt` names."""
-    version = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:12]
+    """The interpreter of an environment that holds exactly what `requirements.txt` and `ALONE` name."""
+    version = hashlib.sha256(REQUIREMENTS.read_bytes() + " ".join(ALONE).encode()).hexdigest()[:12]
     folder = layout.cache / "parity" / version
     whole = folder / "complete"
     if not whole.exists():
@@ -55,8 +59,9 @@ def make(folder: Path) -> None:
     if interpreter is None:
         raise SetupError("no Python from 3.11 on was found")
     run([interpreter, "-m", "venv", str(folder)], purpose="making a Python environment")
-    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--requirement", str(REQUIREMENTS)]
-    run(pip, purpose="fetching the peers by pip", show=True)
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+    for what in (["--requirement", str(REQUIREMENTS)], ["--no-deps", *ALONE]):
+        run([*pip, *what], purpose="fetching the peers by pip", show=True)
 
 
 def is_new_enough(interpreter: str) -> bool:
