@@ -4,11 +4,34 @@ use proptest::prelude::*;
 use tch::{Kind, Tensor};
 use temper_core::{
     ErrorKind,
-    attack::{Pgd, StepSize},
+    attack::{Attack, Pgd, StepSize},
 };
-use temper_torch::{TorchError, attack::pgd, run, tensors::Tensors};
+use temper_torch::{
+    TorchError,
+    attack::{Model, craft},
+    run,
+    tensors::Tensors,
+};
 
 use crate::support::{fixture, formula_images, largest_difference};
+
+fn pgd(
+    model: &Model<'_>,
+    batch: (&Tensor, &Tensor),
+    epsilon: f64,
+    settings: &Pgd,
+    noise: Option<&Tensor>,
+) -> Result<Tensor, TorchError> {
+    let attack = Attack::Pgd(*settings);
+    craft(
+        model,
+        batch,
+        (epsilon, epsilon),
+        &attack,
+        settings.steps,
+        noise,
+    )
+}
 
 /// The network of `parity/make_pgd.py`.
 fn small(weights: &Tensors, x: &Tensor) -> Tensor {
