@@ -11,11 +11,11 @@ use temper_core::{
 
 use super::{
     EvaluateObserver, EvaluateOutcome, Measurement, Progress, Stage,
-    search::{Model, Radius, search},
     state::State,
 };
 use crate::{
     Control, TorchError,
+    attack::{Model, Radius, search},
     batch::Images,
     measure::{CHUNK, right},
 };

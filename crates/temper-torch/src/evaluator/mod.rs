@@ -7,7 +7,6 @@
 
 mod drive;
 mod flags;
-mod search;
 mod state;
 
 use std::path::Path;
@@ -90,7 +89,7 @@ pub struct Measurement {
     pub audit: Option<Audit>,
     /// Signs that the model hides its gradients, ascending.
     pub flags: Vec<MaskingFlag>,
-    /// Passes of one image through the network.
+    /// Passes of one image through the network, forward or backward.
     pub passes: u64,
 }
 
