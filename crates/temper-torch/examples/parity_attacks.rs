@@ -58,7 +58,10 @@ fn write(
     get: &dyn Fn(&str) -> anyhow::Result<Tensor>,
 ) -> anyhow::Result<()> {
     let (x, y) = (get("images")?, get("labels")?.to_kind(Kind::Int64));
-    let (classes, noise) = (get("classes").ok().map(|c| c.to_kind(Kind::Int64)), get("noise")?);
+    let (classes, noise) = (
+        get("classes").ok().map(|c| c.to_kind(Kind::Int64)),
+        get("noise")?,
+    );
     let mut steps = Vec::new();
     let result = trace(
         model,

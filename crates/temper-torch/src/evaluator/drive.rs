@@ -9,10 +9,7 @@ use temper_core::{
     spec::{CurveMode, EvaluateSpec},
 };
 
-use super::{
-    EvaluateObserver, EvaluateOutcome, Measurement, Progress, Stage,
-    state::State,
-};
+use super::{EvaluateObserver, EvaluateOutcome, Measurement, Progress, Stage, state::State};
 use crate::{
     Control, TorchError,
     attack::{Model, Radius, search},

@@ -8,6 +8,8 @@
 mod drive;
 mod flags;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 
