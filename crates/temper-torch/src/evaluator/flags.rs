@@ -115,7 +115,7 @@ impl Signs {
 /// Whether accuracy is larger at a larger strength beyond noise. Of two strengths, only samples that
 /// one of them breaks and the other does not tell; were the attacks equally strong, either kind
 /// would be as likely, and their difference would have the square root of their number as its
-/// standard deviation (McNemar 1947).
+/// standard deviation (`McNemar` 1947).
 fn rises(right: &[Vec<u32>]) -> bool {
     let right: Vec<BTreeSet<u32>> = right.iter().map(|r| r.iter().copied().collect()).collect();
     // Not from strength 0: there nothing is attacked.
