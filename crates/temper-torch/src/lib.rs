@@ -26,6 +26,8 @@ mod validation;
 pub use checkpoint::Checkpoint;
 pub use engine::{Device, run, set_threads};
 pub use error::TorchError;
-pub use evaluator::{EvaluateOutcome, Progress, StoredModel, evaluate};
+pub use evaluator::{
+    EvaluateObserver, EvaluateOutcome, Measurement, Progress, Stage, StoredModel, evaluate,
+};
 pub use models::ARCHITECTURES;
 pub use trainer::{Control, Interrupted, Observer, TrainOutcome, TrainedModel, Training, train};

@@ -43,16 +43,24 @@ pub(crate) fn survivors(
         let model = |x: &Tensor| network.logits(x, Mode::Evaluate);
         x = attack::pgd(&model, (&x, &y), attack.epsilon, attack.pgd, noise.as_ref())?;
     }
-    let logits = network.logits(&x, Mode::Evaluate);
-    if logits.isfinite().all().int64_value(&[]) == 0 {
-        return Err(TorchError::NotFinite);
-    }
-    let right = logits.argmax(1, false).eq_tensor(&y).to_kind(Kind::Uint8);
-    let right = Vec::<u8>::try_from(right.to_device(tch::Device::Cpu))?;
+    let right = right(&network.logits(&x, Mode::Evaluate), &y)?;
     Ok(samples
         .iter()
         .zip(right)
-        .filter(|(_, right)| *right == 1)
+        .filter(|(_, right)| *right)
         .map(|(&i, _)| i)
         .collect())
+}
+
+/// Which of the samples with the labels `y`, `i64[n]`, the logits `f32[n, classes]` get right.
+///
+/// # Errors
+/// [`TorchError::NotFinite`].
+pub(crate) fn right(logits: &Tensor, y: &Tensor) -> Result<Vec<bool>, TorchError> {
+    if logits.isfinite().all().int64_value(&[]) == 0 {
+        return Err(TorchError::NotFinite);
+    }
+    let right = logits.argmax(1, false).eq_tensor(y).to_kind(Kind::Uint8);
+    let right = Vec::<u8>::try_from(right.to_device(tch::Device::Cpu))?;
+    Ok(right.into_iter().map(|right| right == 1).collect())
 }

@@ -27,11 +27,15 @@ pub(crate) struct TrainTask {
     pub checkpoints: Vec<Object>,
 }
 
-/// Measure what a training made.
+/// Measure what a training made, from the first checkpoint that is whole.
 #[derive(Debug, Clone)]
 pub(crate) struct EvaluateTask {
+    /// The job's key: the folder in the object store for what it makes.
+    pub key: Digest,
     pub spec: Arc<EvaluateSpec>,
     pub artifact: Object,
+    /// Newest first.
+    pub checkpoints: Vec<Object>,
 }
 
 /// Something in the object store.
@@ -50,27 +54,27 @@ impl Task {
             .spec
             .as_ref()
             .ok_or_else(|| unreadable("it has no spec".into()))?;
+        let key = assignment.key.parse();
+        let key = key.map_err(|error| unreadable(format!("its key: {error}")))?;
+        let checkpoints = assignment.checkpoints.iter();
+        let checkpoints = checkpoints
+            .map(|found| object(&found.path, &found.sha256, found.size))
+            .collect::<Result<_, _>>()?;
         match JobSpec::try_from(spec).map_err(|error| unreadable(error.to_string()))? {
-            JobSpec::Train(spec) => {
-                let key = assignment.key.parse();
-                let key = key.map_err(|error| unreadable(format!("its key: {error}")))?;
-                let checkpoints = assignment.checkpoints.iter();
-                let checkpoints = checkpoints
-                    .map(|found| object(&found.path, &found.sha256, found.size))
-                    .collect::<Result<_, _>>()?;
-                Ok(Self::Train(TrainTask {
-                    key,
-                    spec: Arc::new(spec),
-                    checkpoints,
-                }))
-            }
+            JobSpec::Train(spec) => Ok(Self::Train(TrainTask {
+                key,
+                spec: Arc::new(spec),
+                checkpoints,
+            })),
             JobSpec::Evaluate(spec) => {
                 let found = assignment.artifact.as_ref();
                 let found = found.ok_or_else(|| unreadable("it has no artifact".into()))?;
                 let artifact = object(&found.path, &found.sha256, found.size)?;
                 Ok(Self::Evaluate(EvaluateTask {
+                    key,
                     spec: Arc::new(spec),
                     artifact,
+                    checkpoints,
                 }))
             }
         }

@@ -2,19 +2,26 @@
 
 use std::{
     collections::VecDeque,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use temper_core::Digest;
-use temper_torch::{EvaluateOutcome, Progress, StoredModel};
+use temper_core::{Digest, attack, spec::EvaluateSpec};
+use temper_data::ImageSet;
+use temper_torch::{
+    Checkpoint, Control, EvaluateObserver, EvaluateOutcome, Interrupted, Measurement, Progress,
+    StoredModel, TorchError,
+};
+use tokio::sync::mpsc;
 
 use crate::{
     JobError,
     assignment::{EvaluateTask, Object},
-    job::{Attempt, Done},
+    job::{Attempt, Done, Switch},
     report::Reports,
-    train::read,
+    train::{read, usable},
 };
 
 /// The trained models last measured: the evaluations of one training often come one after another.
@@ -47,56 +54,177 @@ impl Models {
     }
 }
 
-/// Measures the trained model.
-pub(crate) async fn run(attempt: &Attempt<'_>, task: EvaluateTask) -> Result<Done, JobError> {
+/// How long a measurement goes on without handing over where it stands.
+const BETWEEN_CHECKPOINTS: Duration = Duration::from_mins(1);
+
+/// Checkpoints that a measurement may be ahead of their acknowledgement.
+const AHEAD: usize = 1;
+
+/// The observer on the libtorch thread.
+struct Reporter {
+    switch: Switch,
+    last: Instant,
+    checkpoints: mpsc::Sender<Checkpoint>,
+}
+
+/// What a measurement needs.
+#[derive(Clone)]
+struct Material {
+    model: Bytes,
+    images: Arc<ImageSet>,
+    module: Option<PathBuf>,
+}
+
+impl EvaluateObserver for Reporter {
+    fn control(&mut self, progress: Progress) -> Control {
+        log_progress(progress);
+        self.switch.control()
+    }
+
+    fn checkpoint_due(&mut self) -> bool {
+        self.last.elapsed() >= BETWEEN_CHECKPOINTS
+    }
+
+    fn checkpoint(&mut self, checkpoint: Checkpoint) -> Result<(), Interrupted> {
+        self.last = Instant::now();
+        self.checkpoints
+            .blocking_send(checkpoint)
+            .map_err(|_| Interrupted)
+    }
+}
+
+/// Measures the trained model, from the newest checkpoint that is whole, else from the beginning.
+pub(crate) async fn run(attempt: &Attempt<'_>, task: &EvaluateTask) -> Result<Done, JobError> {
+    log_task(&task.spec);
+    let material = load(attempt, task).await?;
+    for object in &task.checkpoints {
+        let Some(bytes) = usable(&attempt.reports, object).await? else {
+            continue;
+        };
+        let checkpoint = &object.path;
+        tracing::info!(checkpoint, "resuming");
+        match measure(attempt, task, &material, Some(bytes)).await {
+            Err(JobError::Torch(TorchError::BadCheckpoint(reason))) => {
+                tracing::warn!(checkpoint, reason, "unusable: trying the one before");
+            }
+            other => return other,
+        }
+    }
+    measure(attempt, task, &material, None).await
+}
+
+async fn load(attempt: &Attempt<'_>, task: &EvaluateTask) -> Result<Material, JobError> {
+    let Attempt { host, reports, .. } = attempt;
+    let model = host.models.fetch(reports, &task.artifact).await?;
+    let (sources, spec) = (Arc::clone(&host.sources), Arc::clone(&task.spec));
+    read(move || {
+        let train = &spec.train;
+        // A scripted module's structure is in its file alone.
+        let scripted = train.model.scripted.map(|_| sources.weights(&train.model));
+        let images = sources.test(&train.dataset, &train.data, spec.samples)?;
+        Ok(Material {
+            model,
+            images,
+            module: scripted.transpose()?,
+        })
+    })
+    .await
+}
+
+/// Measures on the libtorch thread while this one passes checkpoints on.
+async fn measure(
+    attempt: &Attempt<'_>,
+    task: &EvaluateTask,
+    material: &Material,
+    resume: Option<Bytes>,
+) -> Result<Done, JobError> {
     let Attempt {
         host,
         reports,
         switch,
     } = attempt;
-    let model = host.models.fetch(reports, &task.artifact).await?;
-    let (sources, spec) = (Arc::clone(&host.sources), Arc::clone(&task.spec));
-    let load = move || {
-        let train = &spec.train;
-        // A scripted module's structure is in its file alone.
-        let scripted = train.model.scripted.map(|_| sources.weights(&train.model));
-        let images = sources.test(&train.dataset, &train.data, spec.samples)?;
-        Ok((images, scripted.transpose()?))
+    let (checkpoints, inbox) = mpsc::channel(AHEAD);
+    let mut reporter = Reporter {
+        switch: switch.clone(),
+        last: Instant::now(),
+        checkpoints,
     };
-    let (images, module) = read(load).await?;
-    let (batch, device, switch) = (host.eval_batch, host.device, switch.clone());
+    let (batch, device) = (host.eval_batch, host.device);
+    let (spec, material) = (Arc::clone(&task.spec), material.clone());
     let outcome = host.engine.run(move || {
-        temper_torch::evaluate(
-            &task.spec,
-            StoredModel {
-                bytes: &model,
-                module: module.as_deref(),
-            },
-            (&images, batch),
-            device,
-            &mut |progress| {
-                log(progress);
-                switch.control()
-            },
-        )
+        let model = StoredModel {
+            bytes: &material.model,
+            module: material.module.as_deref(),
+        };
+        let test = (&*material.images, batch);
+        let from = (device, resume.as_deref());
+        // The reporter is dropped with the closure, which ends `pass_on`.
+        temper_torch::evaluate(&spec, model, test, from, &mut reporter)
     });
-    match outcome.await?? {
-        EvaluateOutcome::Finished(points) => {
-            reports.complete_evaluation(&points).await?;
+    let (outcome, passed) = tokio::join!(outcome, pass_on(attempt, &task.key, inbox));
+    // When reports fail, the measurement is aborted by that: theirs is the reason to tell.
+    passed?;
+    match outcome?? {
+        EvaluateOutcome::Finished(measured) => {
+            log_measured(&measured);
+            reports.complete_evaluation(&measured).await?;
             Ok(Done::Completed)
         }
+        EvaluateOutcome::Drained => Ok(Done::Drained),
         EvaluateOutcome::Aborted => attempt.aborted(),
     }
 }
 
-fn log(progress: Progress) {
+/// Passes checkpoints on, until the measurement ends or one of them cannot be.
+async fn pass_on(
+    attempt: &Attempt<'_>,
+    key: &Digest,
+    mut inbox: mpsc::Receiver<Checkpoint>,
+) -> Result<(), JobError> {
+    while let Some(checkpoint) = inbox.recv().await {
+        let passed = attempt.reports.checkpoint(key, checkpoint).await;
+        if passed.is_err() {
+            attempt.switch.abort.cancel();
+            return passed;
+        }
+    }
+    Ok(())
+}
+
+/// What is measured, so that a curve can be told from its log.
+fn log_task(spec: &EvaluateSpec) {
+    let (mode, points, samples, seed) = (spec.mode, spec.grid.len(), spec.samples, spec.seed);
+    let attack = attack::name(&spec.attacks);
+    tracing::info!(?mode, %attack, points, samples, seed, "measuring");
+}
+
+fn log_measured(measured: &Measurement) {
+    let Measurement {
+        audit,
+        flags,
+        passes,
+        points,
+    } = measured;
+    let samples = points.first().map_or(0, |point| point.samples);
+    tracing::info!(samples, passes, ?audit, "measured");
+    for flag in flags {
+        tracing::warn!(
+            flag = flag.as_str(),
+            "the model may hide its gradients: the accuracy may be too high"
+        );
+    }
+}
+
+fn log_progress(progress: Progress) {
     let Progress {
-        grid_index,
-        grid_points,
+        stage,
+        round,
+        rounds,
         done,
         samples,
+        pairs,
     } = progress;
-    tracing::debug!(grid_index, grid_points, done, samples, "measuring");
+    tracing::debug!(?stage, round, rounds, done, samples, pairs, "measuring");
 }
 
 #[cfg(test)]

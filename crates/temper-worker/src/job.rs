@@ -143,7 +143,7 @@ impl Attempt<'_> {
                     dataset = spec.dataset.name,
                     "evaluating"
                 );
-                evaluate::run(self, task).await
+                evaluate::run(self, &task).await
             }
             Err(error) => Err(error),
         };

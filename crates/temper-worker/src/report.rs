@@ -5,14 +5,14 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use temper_core::{Digest, ErrorKind, curve::Point, job::FailureClass, report::EpochMetrics};
+use temper_core::{Digest, ErrorKind, job::FailureClass, report::EpochMetrics};
 use temper_proto::v1::{self, complete_request};
 use temper_service::{
     client::is_transient,
     objects::{Objects, ObjectsError, Stored, artifact_path, checkpoint_path},
     status,
 };
-use temper_torch::{Checkpoint, TrainedModel};
+use temper_torch::{Checkpoint, Measurement, TrainedModel};
 use tonic::{Code, Status};
 
 use crate::{
@@ -141,14 +141,21 @@ impl Reports {
         self.complete(complete_request::Result::Train(result)).await
     }
 
-    /// Hands in a curve.
-    pub(crate) async fn complete_evaluation(&self, points: &[Point]) -> Result<(), JobError> {
-        let points = points.iter().map(Into::into).collect();
-        self.complete(complete_request::Result::Evaluate(v1::EvaluateResult {
-            points,
-            ..v1::EvaluateResult::default()
-        }))
-        .await
+    /// Hands in what was measured.
+    pub(crate) async fn complete_evaluation(&self, measured: &Measurement) -> Result<(), JobError> {
+        let flags = measured.flags.iter().copied();
+        let result = v1::EvaluateResult {
+            points: measured.points.iter().map(Into::into).collect(),
+            audit: measured.audit.as_ref().map(Into::into),
+            flags: flags
+                .map(|flag| v1::MaskingFlag::from(flag).into())
+                .collect(),
+            // Nothing here knows the device's memory yet.
+            peak_memory_bytes: 0,
+            passes: measured.passes,
+        };
+        self.complete(complete_request::Result::Evaluate(result))
+            .await
     }
 
     /// Ends the attempt as failed.
@@ -282,6 +289,8 @@ fn length(stored: &Stored) -> i64 {
 mod tests {
     use std::cell::Cell;
 
+    use temper_core::report::{Audit, MaskingFlag};
+
     use super::*;
     use crate::fake::{Call, Running, Script, anywhere};
 
@@ -350,13 +359,25 @@ mod tests {
         )
     }
 
+    fn measured() -> Measurement {
+        Measurement {
+            points: Vec::new(),
+            audit: Some(Audit {
+                samples: 5,
+                gap: 0.25,
+            }),
+            flags: vec![MaskingFlag::Probabilities, MaskingFlag::WeakFirstAttack],
+            passes: 77,
+        }
+    }
+
     #[tokio::test]
     async fn complete_is_repeated_to_a_coordinator_that_died_before_its_reply() {
         let process = tokio::runtime::Runtime::new().unwrap();
         let first = Running::start(anywhere(), Script::default());
         let mut first = process.spawn(first).await.unwrap();
         let reports = reports(&first);
-        let complete = tokio::spawn(async move { reports.complete_evaluation(&[]).await });
+        let complete = tokio::spawn(async move { reports.complete_evaluation(&measured()).await });
         // It has taken the call, never answers, and dies with all its connections.
         assert_eq!(first.call().await, Call::Complete);
         // Waited for, so that its address is free again.
@@ -382,7 +403,8 @@ mod tests {
             let mut running = Running::start(anywhere(), script).await;
             let reports = reports(&running);
             let lease = Arc::clone(reports.lease());
-            let complete = tokio::spawn(async move { reports.complete_evaluation(&[]).await });
+            let complete =
+                tokio::spawn(async move { reports.complete_evaluation(&measured()).await });
             assert_eq!(running.call().await, Call::Complete);
             lease.end(Ended::Lost);
             assert_eq!(running.call().await, Call::Complete);

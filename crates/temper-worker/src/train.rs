@@ -79,7 +79,7 @@ pub(crate) async fn run(attempt: &Attempt<'_>, task: &TrainTask) -> Result<Done,
 }
 
 /// The checkpoint's bytes; none when it is torn or gone.
-async fn usable(reports: &Reports, object: &Object) -> Result<Option<Bytes>, JobError> {
+pub(crate) async fn usable(reports: &Reports, object: &Object) -> Result<Option<Bytes>, JobError> {
     match reports.fetch(object).await {
         Ok(bytes) => Ok(Some(bytes)),
         Err(JobError::Objects(

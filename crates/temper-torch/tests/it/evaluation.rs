@@ -4,15 +4,16 @@ use std::sync::OnceLock;
 
 use tch::{Kind, Tensor};
 use temper_core::{
-    ErrorKind,
+    ErrorKind, Fraction,
     attack::{Attack, Pgd},
-    curve::Point,
+    curve::{Point, expected_robustness},
     schedule::Schedule,
-    spec::EvaluateSpec,
+    spec::{CurveMode, EvaluateSpec},
 };
 use temper_data::ImageSet;
 use temper_torch::{
-    Control, Device, EvaluateOutcome, StoredModel, TorchError, evaluate,
+    Checkpoint, Control, Device, EvaluateObserver, EvaluateOutcome, Interrupted, Measurement,
+    Progress, StoredModel, TorchError, evaluate,
     models::{Architecture, Head, Mode, Network},
     set_threads,
     tensors::Tensors,
@@ -42,13 +43,63 @@ fn stored(bytes: &[u8]) -> StoredModel<'_> {
     }
 }
 
-fn curve(spec: &EvaluateSpec, test: &ImageSet, batch: usize) -> Vec<Point> {
-    set_threads(1);
-    let observer = &mut |_| Control::Continue;
-    match evaluate(spec, stored(model()), (test, batch), Device::CPU, observer).unwrap() {
-        EvaluateOutcome::Finished(points) => points,
-        EvaluateOutcome::Aborted => panic!("aborted"),
+/// Hands over a checkpoint whenever asked and keeps them, and may answer `stop` from that many
+/// questions on.
+#[derive(Default)]
+struct Watcher {
+    seen: Vec<Progress>,
+    checkpoints: Vec<Checkpoint>,
+    stop: Option<(usize, Control)>,
+}
+
+impl EvaluateObserver for Watcher {
+    fn control(&mut self, progress: Progress) -> Control {
+        self.seen.push(progress);
+        match self.stop {
+            Some((after, control)) if self.seen.len() >= after => control,
+            _ => Control::Continue,
+        }
     }
+
+    fn checkpoint_due(&mut self) -> bool {
+        true
+    }
+
+    fn checkpoint(&mut self, checkpoint: Checkpoint) -> Result<(), Interrupted> {
+        self.checkpoints.push(checkpoint);
+        Ok(())
+    }
+}
+
+fn run(
+    spec: &EvaluateSpec,
+    (test, batch): (&ImageSet, usize),
+    resume: Option<&[u8]>,
+    watcher: &mut Watcher,
+) -> Result<EvaluateOutcome, TorchError> {
+    set_threads(1);
+    let from = (Device::CPU, resume);
+    evaluate(spec, stored(model()), (test, batch), from, watcher)
+}
+
+fn measure(spec: &EvaluateSpec, test: &ImageSet, batch: usize) -> Measurement {
+    match run(spec, (test, batch), None, &mut Watcher::default()).unwrap() {
+        EvaluateOutcome::Finished(measured) => measured,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn curve(spec: &EvaluateSpec, test: &ImageSet, batch: usize) -> Vec<Point> {
+    measure(spec, test, batch).points
+}
+
+fn in_mode(mode: CurveMode) -> EvaluateSpec {
+    EvaluateSpec { mode, ..spec() }
+}
+
+fn bisect(numerator: u32, denominator: u32) -> CurveMode {
+    let audit = Fraction::new(numerator, denominator).unwrap();
+    CurveMode::Bisect { audit }
 }
 
 #[test]
@@ -115,35 +166,131 @@ fn seed_is_the_start_noise_and_nothing_else() {
 
 #[test]
 fn evaluation_stops_when_told_to_and_says_how_far_it_is() {
-    set_threads(1);
     let (spec, test) = (spec(), striped(75, 2000));
-    let mut seen = Vec::new();
-    let outcome = evaluate(
-        &spec,
-        stored(model()),
-        (&test, 32),
-        Device::CPU,
-        &mut |progress| {
-            seen.push(progress);
-            if progress.grid_index == 1 {
-                Control::Abort
-            } else {
-                Control::Continue
-            }
-        },
-    );
+    let mut watcher = Watcher {
+        stop: Some((4, Control::Abort)),
+        ..Watcher::default()
+    };
+    let outcome = run(&spec, (&test, 32), None, &mut watcher);
     assert_eq!(outcome.unwrap(), EvaluateOutcome::Aborted);
+    let seen = watcher.seen;
     let done: Vec<usize> = seen.iter().map(|progress| progress.done).collect();
     assert_eq!(done, [32, 64, 75, 32.min(seen[3].samples)]);
-    assert!(seen.iter().all(|progress| progress.grid_points == 5));
+    let rounds: Vec<usize> = seen.iter().map(|progress| progress.round).collect();
+    assert_eq!(rounds, [0, 0, 0, 1]);
+    assert!(seen.iter().all(|progress| progress.rounds == 5));
+    // No checkpoint once it is to stop.
+    assert_eq!(watcher.checkpoints.len(), 3);
+}
+
+#[test]
+fn modes_agree_on_an_ordinary_model_and_raise_no_flag() {
+    let test = striped(75, 2000);
+    let exact = measure(&in_mode(CurveMode::Exact), &test, 32);
+    let monotone = measure(&in_mode(CurveMode::Monotone), &test, 32);
+    let bisect = measure(&in_mode(bisect(1, 1)), &test, 32);
+    let area = |measured: &Measurement| expected_robustness(&measured.points).unwrap();
+    let areas = [&exact, &monotone, &bisect].map(area);
+    println!("areas {areas:?}, audit {:?}", bisect.audit);
+    assert!(areas.iter().all(|other| (other - areas[0]).abs() < 0.05));
+    for measured in [&exact, &monotone, &bisect] {
+        assert_eq!(measured.points[0], exact.points[0]);
+        assert_eq!(measured.flags, []);
+    }
+    assert!(monotone.passes < exact.passes);
+    let audit = bisect.audit.unwrap();
+    assert_eq!(audit.samples, 75);
+    assert!((audit.gap - (areas[2] - areas[0])).abs() < 1e-12);
+    assert_eq!((exact.audit, monotone.audit), (None, None));
+}
+
+#[test]
+fn evaluation_resumes_at_every_hand_over_to_the_same_result() {
+    let test = striped(75, 2000);
+    for mode in [CurveMode::Exact, CurveMode::Monotone, bisect(1, 3)] {
+        let spec = in_mode(mode);
+        let mut watcher = Watcher::default();
+        let whole = run(&spec, (&test, 32), None, &mut watcher).unwrap();
+        assert!(watcher.checkpoints.len() > 6);
+        assert!(
+            watcher
+                .checkpoints
+                .is_sorted_by(|a, b| a.step < b.step && b.epochs == 0)
+        );
+        let pairs = watcher.seen.last().unwrap().pairs;
+        for checkpoint in &watcher.checkpoints {
+            let mut rest = Watcher::default();
+            let bytes = Some(checkpoint.bytes.as_slice());
+            let resumed = run(&spec, (&test, 32), bytes, &mut rest).unwrap();
+            assert_eq!(resumed, whole, "{mode:?} from {}", checkpoint.step);
+            // It does what is left, and no more.
+            let first = rest.seen.first().map_or(pairs, |progress| progress.pairs);
+            assert!(first > checkpoint.step || checkpoint.step == pairs);
+        }
+    }
+}
+
+#[test]
+fn drained_evaluation_hands_over_where_it_stands() {
+    let (spec, test) = (in_mode(bisect(0, 1)), striped(75, 2000));
+    let whole = run(&spec, (&test, 64), None, &mut Watcher::default()).unwrap();
+    let (mut resume, mut drains) = (None::<Vec<u8>>, 0);
+    let end = loop {
+        let mut watcher = Watcher {
+            stop: Some((1, Control::Drain)),
+            ..Watcher::default()
+        };
+        match run(&spec, (&test, 64), resume.as_deref(), &mut watcher).unwrap() {
+            EvaluateOutcome::Drained => resume = watcher.checkpoints.pop().map(|c| c.bytes),
+            end => break end,
+        }
+        drains += 1;
+    };
+    assert_eq!(end, whole);
+    assert!(drains > 3, "{drains}");
+}
+
+#[test]
+fn checkpoint_of_another_evaluation_or_layout_is_refused() {
+    let (spec, test) = (spec(), striped(32, 2000));
+    let mut watcher = Watcher {
+        stop: Some((2, Control::Drain)),
+        ..Watcher::default()
+    };
+    run(&spec, (&test, 32), None, &mut watcher).unwrap();
+    let bytes = watcher.checkpoints.pop().unwrap().bytes;
+    let refused = |spec: &EvaluateSpec, test: &ImageSet, bytes: &[u8]| {
+        let error = run(spec, (test, 32), Some(bytes), &mut Watcher::default()).unwrap_err();
+        assert!(matches!(error, TorchError::BadCheckpoint(_)), "{error}");
+        error.to_string()
+    };
+    let other = EvaluateSpec {
+        seed: 6,
+        ..spec.clone()
+    };
+    assert!(refused(&other, &test, &bytes).contains("of job"));
+    refused(&spec, &striped(31, 2000), &bytes);
+    for length in (0..bytes.len()).step_by(7) {
+        refused(&spec, &test, &bytes[..length]);
+    }
+    let text = String::from_utf8(bytes).unwrap();
+    let newer = text.replacen("\"version\":1", "\"version\":2", 1);
+    assert!(refused(&spec, &test, newer.as_bytes()).contains("layout"));
 }
 
 #[test]
 fn unsound_inputs_are_refused() {
     let (spec, test) = (spec(), striped(8, 0));
     let error = |spec: &EvaluateSpec, model: &[u8], test: &ImageSet| {
-        let observer = &mut |_| Control::Continue;
-        evaluate(spec, stored(model), (test, 32), Device::CPU, observer).unwrap_err()
+        let watcher = &mut Watcher::default();
+        evaluate(
+            spec,
+            stored(model),
+            (test, 32),
+            (Device::CPU, None),
+            watcher,
+        )
+        .unwrap_err()
     };
     let damaged = error(&spec, &model()[..1000], &test);
     assert_eq!(damaged.kind(), ErrorKind::InvalidInput, "{damaged}");

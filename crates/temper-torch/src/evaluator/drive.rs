@@ -1,0 +1,240 @@
+//! Runs the pairs of a measurement.
+
+use tch::Tensor;
+use temper_core::{
+    Digest,
+    attack::Attack,
+    key::evaluation_key,
+    random::{Keyed, Purpose},
+    spec::{CurveMode, EvaluateSpec},
+};
+
+use super::{EvaluateObserver, EvaluateOutcome, Measurement, Progress, Stage, state::State};
+use crate::{
+    Control, TorchError,
+    attack::{Model, Radius, search},
+    batch::Images,
+    measure::{CHUNK, right},
+};
+
+/// Restarts of the first attack have their own numbers as keys of noise; those of the attack with
+/// index `i` have `i` times this more. No attack has as many restarts.
+const RESTARTS: u32 = 1 << 16;
+
+/// What is measured.
+pub(super) struct Job<'a> {
+    spec: &'a EvaluateSpec,
+    key: Digest,
+    model: &'a Model<'a>,
+    images: &'a Images<'a>,
+    samples: u32,
+}
+
+impl<'a> Job<'a> {
+    /// Checks what a measurement cannot do without.
+    pub fn new(
+        spec: &'a EvaluateSpec,
+        model: &'a Model<'a>,
+        images: &'a Images<'a>,
+    ) -> Result<Self, TorchError> {
+        let bad = |what: &str| Err(TorchError::BadInput(what.to_owned()));
+        if images.len() == 0 {
+            return bad("test images: there are none");
+        }
+        let ascends = spec.grid.is_sorted_by(|a, b| a < b);
+        if !ascends || !spec.grid.first().is_some_and(|first| first.is_zero()) {
+            return bad("the grid must ascend from epsilon 0");
+        }
+        if spec.attacks.is_empty() {
+            return bad("there are no attacks");
+        }
+        let samples = u32::try_from(images.len());
+        let samples = samples.map_err(|_| TorchError::BadInput("too many test images".into()))?;
+        Ok(Self {
+            spec,
+            key: evaluation_key(spec),
+            model,
+            images,
+            samples,
+        })
+    }
+
+    /// Measures, from `resume` on.
+    pub fn run(
+        &self,
+        resume: Option<&[u8]>,
+        batch: usize,
+        observer: &mut dyn EvaluateObserver,
+    ) -> Result<EvaluateOutcome, TorchError> {
+        let _no_grad = tch::no_grad_guard();
+        let batch = batch.max(1).next_multiple_of(CHUNK);
+        let mut state = match resume {
+            Some(bytes) => State::decode(bytes, self.key, (self.spec, self.samples))?,
+            None => State::new(self.samples, self.spec.attacks.len()),
+        };
+        loop {
+            while !state.next(1).is_empty() {
+                self.chunk(&mut state)?;
+                let (done, samples) = state.progress();
+                if done % batch != 0 && done != samples {
+                    continue;
+                }
+                if let Some(end) = self.report(&state, observer)? {
+                    return Ok(end);
+                }
+            }
+            if !state.advance(self.spec) {
+                return Ok(EvaluateOutcome::Finished(self.finish(&state)));
+            }
+        }
+    }
+
+    /// Tells the observer; the outcome when it ends the measurement.
+    fn report(
+        &self,
+        state: &State,
+        observer: &mut dyn EvaluateObserver,
+    ) -> Result<Option<EvaluateOutcome>, TorchError> {
+        let control = observer.control(self.progress(state));
+        if control == Control::Abort {
+            return Ok(Some(EvaluateOutcome::Aborted));
+        }
+        let drains = control == Control::Drain;
+        if (drains || observer.checkpoint_due())
+            && observer.checkpoint(state.encode(self.key)?).is_err()
+        {
+            return Ok(Some(EvaluateOutcome::Aborted));
+        }
+        Ok(drains.then_some(EvaluateOutcome::Drained))
+    }
+
+    fn progress(&self, state: &State) -> Progress {
+        let points = self.spec.grid.len();
+        let rounds = match (state.stage, self.spec.mode) {
+            // The clean round, then halving until a bracket of that many points is closed.
+            (Stage::Curve, CurveMode::Bisect { .. }) => {
+                1 + points.next_power_of_two().trailing_zeros() as usize
+            }
+            _ => points,
+        };
+        let (done, samples) = state.progress();
+        Progress {
+            stage: state.stage,
+            round: state.round as usize,
+            rounds,
+            done,
+            samples,
+            pairs: state.pairs,
+        }
+    }
+
+    /// The next pairs.
+    fn chunk(&self, state: &mut State) -> Result<(), TorchError> {
+        let samples = state.next(CHUNK).to_vec();
+        let answers = if state.is_clean() {
+            self.clean(state, &samples)?
+        } else {
+            self.attacked(state, &samples)?
+        };
+        state.answer(self.spec, &answers);
+        Ok(())
+    }
+
+    /// Which samples are wrong without attack, as perturbations of length 0.
+    fn clean(&self, state: &mut State, samples: &[u32]) -> Result<Vec<Option<f64>>, TorchError> {
+        let (x, y) = self.images.batch(&indices(samples));
+        let logits = (self.model)(&x);
+        state.passes += samples.len() as u64;
+        if state.pairs == 0 {
+            // Once is enough: what is random is so on all images.
+            state.passes += samples.len() as u64;
+            state.signs.compare(&logits, &(self.model)(&x));
+        }
+        let right = right(&logits, &y)?;
+        state.signs.look(&logits);
+        let broken = right.into_iter().map(|right| (!right).then_some(0.0));
+        Ok(broken.collect())
+    }
+
+    /// Norms of what breaks the samples, each at its strength.
+    fn attacked(&self, state: &mut State, samples: &[u32]) -> Result<Vec<Option<f64>>, TorchError> {
+        let pairs: Vec<(u32, u32)> = samples
+            .iter()
+            .map(|&sample| (sample, state.grid_index(sample, self.spec.mode)))
+            .collect();
+        let mut answers = vec![None; pairs.len()];
+        for (attack, settings) in self.spec.attacks.iter().enumerate() {
+            let places: Vec<usize> = (0..pairs.len())
+                .filter(|&place| answers[place].is_none())
+                .collect();
+            if places.is_empty() {
+                break;
+            }
+            let left: Vec<(u32, u32)> = places.iter().map(|&place| pairs[place]).collect();
+            let norms = self.search(state, (attack, settings), &left)?;
+            for (place, norm) in places.into_iter().zip(norms) {
+                answers[place] = norm;
+            }
+        }
+        Ok(answers)
+    }
+
+    /// One attack on samples, each at its index on the grid.
+    fn search(
+        &self,
+        state: &mut State,
+        (attack, settings): (usize, &Attack),
+        pairs: &[(u32, u32)],
+    ) -> Result<Vec<Option<f64>>, TorchError> {
+        let samples: Vec<u32> = pairs.iter().map(|&(sample, _)| sample).collect();
+        let (x, y) = self.images.batch(&indices(&samples));
+        let first = u32::try_from(attack).unwrap_or(u32::MAX) * RESTARTS;
+        let noise = |restart: u32, places: &[usize]| {
+            let wanted: Vec<(u32, u32)> = places.iter().map(|&place| pairs[place]).collect();
+            self.noise(settings, first + restart, &wanted)
+        };
+        let radius = self.radius(pairs);
+        let found = search(self.model, (&x, &y), &radius, settings, &noise)?;
+        state.passes += found.passes;
+        let seen = (found.broken.as_slice(), found.zero_gradients.as_slice());
+        state.signs.count(attack, &samples, seen);
+        let norms = found.broken.iter().zip(found.norms);
+        Ok(norms.map(|(broken, norm)| broken.then_some(norm)).collect())
+    }
+
+    /// The strengths of `pairs`.
+    fn radius(&self, pairs: &[(u32, u32)]) -> Radius {
+        let of = |index: u32| self.spec.grid[index as usize].value();
+        match pairs {
+            [(_, index), rest @ ..] if rest.iter().all(|(_, other)| other == index) => {
+                Radius::All(of(*index))
+            }
+            _ => Radius::Each(pairs.iter().map(|&(_, index)| of(index)).collect()),
+        }
+    }
+
+    /// Start noise of `pairs`: a sample's is of its own index on the grid, so that it is the same
+    /// in every mode.
+    fn noise(&self, attack: &Attack, restart: u32, pairs: &[(u32, u32)]) -> Tensor {
+        let one = |&(sample, index): &(u32, u32)| {
+            let keyed = Keyed::new(self.spec.seed, Purpose::EvaluationNoise, index, restart);
+            // Attacks that start from the image never ask.
+            let kind = attack.noise().unwrap_or(temper_core::random::Noise::Box);
+            self.images.noise(kind, &keyed, &[sample as usize])
+        };
+        Tensor::cat(&pairs.iter().map(one).collect::<Vec<_>>(), 0)
+    }
+
+    fn finish(&self, state: &State) -> Measurement {
+        Measurement {
+            points: state.points(self.spec),
+            audit: state.audit(self.spec),
+            flags: state.signs.flags(state.exact(self.spec.mode)),
+            passes: state.passes,
+        }
+    }
+}
+
+fn indices(samples: &[u32]) -> Vec<usize> {
+    samples.iter().map(|&sample| sample as usize).collect()
+}
