@@ -39,6 +39,7 @@ impl House {
             hub: temper_coordinator::hub()?,
             lease: LEASE,
             heartbeat: LEASE / 3,
+            janitor: Duration::from_millis(50),
         };
         let server = Server::bind("127.0.0.1:0".parse()?).await?;
         let url = format!("http://{}", server.address());
@@ -97,10 +98,11 @@ impl House {
         Ok(client.get_job(request).await?.into_inner())
     }
 
-    async fn artifact(&self, name: &str) -> anyhow::Result<Vec<u8>> {
+    async fn artifact(&self, name: &str, selection: v1::Selection) -> anyhow::Result<Vec<u8>> {
         let mut client = JobServiceClient::new(self.channel.clone());
         let request = v1::GetArtifactRequest {
             name: name.to_owned(),
+            selection: selection.into(),
         };
         let mut parts = client.get_artifact(request).await?.into_inner();
         let mut bytes = Vec::new();
@@ -173,26 +175,53 @@ impl Hand {
     /// Puts a model into the lease's own folder and hands it in.
     async fn complete(&mut self, job: &v1::Assignment, model: &[u8]) -> Result<(), Status> {
         let lease = job.lease.clone().unwrap_or_default();
-        let path = format!("{}/{}/model.safetensors", job.key, lease.fence);
-        let file = self.objects.join(&path);
-        let put = file.parent().map_or(Ok(()), fs::create_dir_all);
-        put.and_then(|()| fs::write(file, model))
-            .map_err(|e| Status::internal(e.to_string()))?;
-        let artifact = v1::Artifact {
-            path,
-            sha256: Digest::of(model).to_string(),
-            size: i64::try_from(model.len()).unwrap_or_default(),
-        };
         let result = v1::TrainResult {
-            artifact: Some(artifact),
+            artifact: Some(self.put(job, "model.safetensors", model)?),
             epochs: 2,
             ..v1::TrainResult::default()
         };
+        self.hand_in(&lease, Outcome::Train(result)).await
+    }
+
+    /// Puts a file into the lease's own folder.
+    fn put(&self, job: &v1::Assignment, name: &str, bytes: &[u8]) -> Result<v1::Artifact, Status> {
+        let fence = job.lease.clone().unwrap_or_default().fence;
+        let path = format!("{}/{fence}/{name}", job.key);
+        let file = self.objects.join(&path);
+        let put = file.parent().map_or(Ok(()), fs::create_dir_all);
+        put.and_then(|()| fs::write(file, bytes))
+            .map_err(|e| Status::internal(e.to_string()))?;
+        Ok(v1::Artifact {
+            path,
+            sha256: Digest::of(bytes).to_string(),
+            size: i64::try_from(bytes.len()).unwrap_or_default(),
+        })
+    }
+
+    async fn hand_in(&mut self, lease: &v1::LeaseRef, result: Outcome) -> Result<(), Status> {
         let request = v1::CompleteRequest {
-            lease: Some(lease),
-            result: Some(Outcome::Train(result)),
+            lease: Some(lease.clone()),
+            result: Some(result),
         };
         self.client.complete(request).await.map(|_| ())
+    }
+
+    /// Puts a checkpoint of so many steps and registers it.
+    async fn checkpoint(&mut self, job: &v1::Assignment, step: i64) -> anyhow::Result<PathBuf> {
+        let state = self.put(job, &step.to_string(), &step.to_be_bytes())?;
+        let file = self.objects.join(&state.path);
+        let request = v1::RegisterCheckpointRequest {
+            lease: job.lease.clone(),
+            checkpoint: Some(v1::Checkpoint {
+                step,
+                epochs: 0,
+                path: state.path,
+                sha256: state.sha256,
+                size: state.size,
+            }),
+        };
+        self.client.register_checkpoint(request).await?;
+        Ok(file)
     }
 
     async fn heartbeat(&mut self, lease: &v1::LeaseRef) -> anyhow::Result<v1::LeaseStatus> {
@@ -248,7 +277,12 @@ async fn late_worker_is_refused_with_a_reason_and_its_files_harm_nothing() -> an
     successor.complete(&second, b"model").await?;
     ensure!(late.complete(&first, b"late model").await.is_err());
 
-    ensure!(house.artifact(&second_lease.job).await? == b"model");
+    ensure!(
+        house
+            .artifact(&second_lease.job, v1::Selection::Unspecified)
+            .await?
+            == b"model"
+    );
     let job = house.job(&second_lease.job).await?;
     let outcomes: Vec<_> = job.attempts.iter().map(v1::Attempt::outcome).collect();
     ensure!(
@@ -381,5 +415,142 @@ async fn pages_of_sweeps_follow_one_another_without_gap_or_repeat() -> anyhow::R
         .err()
         .context("accepted")?;
     ensure!(refused.code() == Code::InvalidArgument, "{refused:?}");
+    house.close().await
+}
+
+/// Waits until a file is gone; a minute is more than enough.
+async fn gone(file: &std::path::Path) -> anyhow::Result<()> {
+    for _ in 0..1200 {
+        if !file.exists() {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    anyhow::bail!("{} is still there", file.display())
+}
+
+#[tokio::test]
+async fn old_checkpoints_are_deleted_while_a_job_runs_and_all_of_them_at_its_end()
+-> anyhow::Result<()> {
+    let house = House::open().await?;
+    house.submit("").await?;
+    let mut worker = Hand::register(&house, "worker").await?;
+    let job = worker.lease().await?;
+    let lease = job.lease.clone().context("a lease")?;
+    let mut files = Vec::new();
+    for step in 1..=3 {
+        files.push(worker.checkpoint(&job, step).await?);
+    }
+    gone(&files[0]).await?;
+    ensure!(files[1].exists() && files[2].exists(), "two are kept");
+    worker.report(&lease, &[0, 1]).await?;
+    worker.complete(&job, b"model").await?;
+    gone(&files[1]).await?;
+    gone(&files[2]).await?;
+    let model = house.artifact(&lease.job, v1::Selection::Last).await?;
+    ensure!(model == b"model", "the model stays");
+    house.close().await
+}
+
+#[tokio::test]
+async fn checkpoint_that_cannot_be_deleted_is_tried_again_and_holds_up_no_other()
+-> anyhow::Result<()> {
+    let house = House::open().await?;
+    house.submit("").await?;
+    let mut worker = Hand::register(&house, "worker").await?;
+    let job = worker.lease().await?;
+    let file = worker.checkpoint(&job, 1).await?;
+    // A folder that is not empty lies in its place: nobody may delete that.
+    fs::remove_file(&file)?;
+    fs::create_dir(&file)?;
+    fs::write(file.join("stone"), "")?;
+    let second = worker.checkpoint(&job, 2).await?;
+    worker.checkpoint(&job, 3).await?;
+    worker.checkpoint(&job, 4).await?;
+    gone(&second).await?;
+    ensure!(file.exists());
+    fs::remove_dir_all(&file)?;
+    fs::write(&file, "again")?;
+    gone(&file).await?;
+    house.close().await
+}
+
+#[tokio::test]
+async fn best_model_and_memory_of_a_training_are_kept_and_handed_out() -> anyhow::Result<()> {
+    let house = House::open().await?;
+    house.submit("").await?;
+    let mut worker = Hand::register(&house, "worker").await?;
+    let job = worker.lease().await?;
+    let lease = job.lease.clone().context("a lease")?;
+    worker.report(&lease, &[0, 1]).await?;
+    let good = v1::TrainResult {
+        artifact: Some(worker.put(&job, "model.safetensors", b"last")?),
+        epochs: 2,
+        best: Some(worker.put(&job, "best.safetensors", b"best")?),
+        best_epoch: 1,
+        micro_batch_size: 8,
+        peak_memory_bytes: 4096,
+    };
+    let late = v1::TrainResult {
+        best_epoch: 2,
+        ..good.clone()
+    };
+    let negative = v1::TrainResult {
+        peak_memory_bytes: -1,
+        ..good.clone()
+    };
+    let mut elsewhere = good.clone();
+    elsewhere.best.get_or_insert_default().path = "key/99/best".to_owned();
+    for (result, field) in [
+        (late, "train.best_epoch"),
+        (negative, "train.peak_memory_bytes"),
+        (elsewhere, "train.best.path"),
+    ] {
+        let refused = worker.hand_in(&lease, Outcome::Train(result)).await;
+        let refused = refused.err().context("accepted")?;
+        ensure!(refused.code() == Code::InvalidArgument, "{refused:?}");
+        ensure!(format!("{refused:?}").contains(field), "{refused:?}");
+    }
+    worker.hand_in(&lease, Outcome::Train(good)).await?;
+    ensure!(house.artifact(&lease.job, v1::Selection::Last).await? == b"last");
+    ensure!(house.artifact(&lease.job, v1::Selection::Best).await? == b"best");
+    let shown = house.job(&lease.job).await?;
+    ensure!(shown.attempts[0].peak_memory_bytes == 4096, "{shown:?}");
+    house.close().await
+}
+
+#[tokio::test]
+async fn unknown_flags_and_number_formats_are_named() -> anyhow::Result<()> {
+    let house = House::open().await?;
+    house.submit("").await?;
+    let mut worker = Hand::register(&house, "worker").await?;
+    let train = worker.lease().await?;
+    let lease = train.lease.clone().context("a lease")?;
+    worker.report(&lease, &[0, 1]).await?;
+    worker.complete(&train, b"model").await?;
+    let lease = worker.lease().await?.lease.context("a lease")?;
+    let result = v1::EvaluateResult {
+        flags: vec![v1::MaskingFlag::RisingCurve.into(), 99],
+        ..v1::EvaluateResult::default()
+    };
+    let refused = worker.hand_in(&lease, Outcome::Evaluate(result)).await;
+    let refused = refused.err().context("accepted")?;
+    ensure!(refused.code() == Code::InvalidArgument, "{refused:?}");
+    ensure!(
+        format!("{refused:?}").contains("evaluate.flags[1]"),
+        "{refused:?}"
+    );
+    let request = v1::RegisterRequest {
+        incarnation: uuid::Uuid::new_v4().to_string(),
+        result_versions: vec![temper_core::spec::RESULT_VERSION],
+        precisions: vec![v1::Precision::Bf16.into(), 77],
+        ..v1::RegisterRequest::default()
+    };
+    let refused = worker.client.register(request).await;
+    let refused = refused.err().context("accepted")?;
+    ensure!(
+        format!("{refused:?}").contains("precisions[1]"),
+        "{refused:?}"
+    );
     house.close().await
 }
