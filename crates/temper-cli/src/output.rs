@@ -3,7 +3,9 @@
 use std::{fmt::Display, io::Write as _};
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
-use temper_proto::v1::{AttemptOutcome, EpochMetrics, FailureClass, JobKind, JobState, SweepState};
+use temper_proto::v1::{
+    AttemptOutcome, EpochMetrics, FailureClass, JobKind, JobState, MaskingFlag, SweepState,
+};
 
 /// The exit status by which shells tell a death by SIGPIPE.
 const BROKEN_PIPE: i32 = 128 + 13;
@@ -111,6 +113,28 @@ pub fn outcome(outcome: i32, class: i32) -> String {
     format!("{outcome} ({class})")
 }
 
+/// A sign of hidden gradients, `rising curve`.
+pub fn masking_flag(flag: i32) -> String {
+    plain(
+        MaskingFlag::try_from(flag)
+            .unwrap_or_default()
+            .as_str_name(),
+        "MASKING_FLAG_",
+    )
+}
+
+/// Memory as people read it, `1.5 GiB`; `-` where it is not known.
+pub fn memory(bytes: i64) -> String {
+    // Two decimals of a gibibyte; a rounding of the last bit does not show.
+    #[expect(clippy::cast_precision_loss, reason = "as said")]
+    let gibibytes = bytes as f64 / f64::from(1 << 30);
+    if bytes > 0 {
+        format!("{gibibytes:.2} GiB")
+    } else {
+        "-".to_owned()
+    }
+}
+
 fn plain(name: &str, prefix: &str) -> String {
     name.trim_start_matches(prefix)
         .replace('_', " ")
@@ -144,6 +168,16 @@ mod tests {
         );
         let lost = AttemptOutcome::Lost.into();
         assert_eq!(outcome(lost, FailureClass::Lost.into()), "lost");
+    }
+
+    #[test]
+    fn memory_and_flags_read_as_words() {
+        assert_eq!(memory(3 << 29), "1.50 GiB");
+        assert_eq!(memory(0), "-");
+        assert_eq!(
+            masking_flag(MaskingFlag::RisingCurve.into()),
+            "rising curve"
+        );
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Accuracy against epsilon as SVG: a panel for each model, dataset, target and settings, in it a
 //! line for each schedule with a band of one standard deviation.
 
+pub mod terminal;
+
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow, ensure};

@@ -3,6 +3,7 @@
 //! database, and any of them can die at any time.
 
 mod grpc;
+mod janitor;
 mod pin;
 mod reaper;
 mod submit;
@@ -37,6 +38,8 @@ pub struct Config {
     pub lease: Duration,
     /// How often workers heartbeat; well below the lease.
     pub heartbeat: Duration,
+    /// How often checkpoints that nobody will resume from are deleted.
+    pub janitor: Duration,
 }
 
 /// What every handler shares.
@@ -83,8 +86,9 @@ pub async fn run(config: Config, server: Server, stop: Stop) -> anyhow::Result<(
         ready,
     });
     let tasks = Tasks::new(&stop);
-    // Both end with the graceful stop.
+    // All end with the graceful stop; the janitor finishes the batch in hand first, unless cut.
     tasks.spawn("reaper", reaper::run(Arc::clone(&shared)));
+    tasks.spawn("janitor", janitor::run(Arc::clone(&shared)));
     tasks.spawn("wake", wake::run(Arc::clone(&shared), wake));
     let outcome = grpc::services(server, &shared).serve(stop.clone()).await;
     // Where serving itself broke, the tasks must end too.

@@ -38,6 +38,10 @@ struct Args {
     #[arg(long, env = "TEMPER_LEASE_SECONDS", default_value_t = 30,
         value_parser = clap::value_parser!(u64).range(3..=3600))]
     lease_seconds: u64,
+    /// Seconds between two looks for checkpoints that nobody will resume from, which are deleted.
+    #[arg(long, env = "TEMPER_JANITOR_SECONDS", default_value_t = 60,
+        value_parser = clap::value_parser!(u64).range(1..=86400))]
+    janitor_seconds: u64,
 }
 
 #[tokio::main]
@@ -61,6 +65,7 @@ async fn main() -> anyhow::Result<()> {
         hub: temper_coordinator::hub()?,
         lease,
         heartbeat: lease / 3,
+        janitor: Duration::from_secs(args.janitor_seconds),
     };
     run(config, server, stop).await
 }

@@ -38,6 +38,7 @@ impl House {
             hub: Hub::new(config),
             lease,
             heartbeat: lease / 3,
+            janitor: Duration::from_mins(1),
         };
         let server = Server::bind("127.0.0.1:0".parse()?).await?;
         let url = format!("http://{}", server.address());

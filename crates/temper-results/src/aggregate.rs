@@ -1,8 +1,11 @@
 //! Cells that differ in nothing but their seed, summarised. The statistics are temper-core's.
 
+use std::collections::BTreeSet;
+
 use temper_core::{
     Epsilon,
     curve::{CurveError, Point, Summary, expected_robustness, summarise},
+    report::MaskingFlag,
 };
 use temper_store::CellCurve;
 
@@ -34,6 +37,16 @@ pub struct Group {
     pub expected: Option<Summary>,
     /// Summary of accuracies along the grid.
     pub points: Vec<(Epsilon, Summary)>,
+    /// Test images of each cell; 0 before there is a result.
+    pub samples: u32,
+    /// Samples audited, of all cells together.
+    pub audit_samples: u32,
+    /// Summary of the audits' gaps; none where nothing was audited.
+    pub audit_gap: Option<Summary>,
+    /// Signs of hidden gradients, of all cells together.
+    pub flags: BTreeSet<MaskingFlag>,
+    /// Cells with such a sign.
+    pub flagged_count: usize,
 }
 
 /// What one curve says.
@@ -94,6 +107,9 @@ fn summarised(cells: Vec<CellCurve>) -> Result<Group, CurveError> {
             .collect();
         summarise(&column).map(|summary| (point.epsilon, summary))
     });
+    let audits = || cells.iter().filter_map(|cell| cell.facts.audit);
+    let gaps: Vec<f64> = audits().map(|audit| audit.gap).collect();
+    let flagged = || cells.iter().filter(|cell| !cell.facts.flags.is_empty());
     Ok(Group {
         expected_count: cells.len(),
         count: curves.len(),
@@ -101,13 +117,24 @@ fn summarised(cells: Vec<CellCurve>) -> Result<Group, CurveError> {
         robust: summary(|figures| figures.robust),
         expected: summary(|figures| figures.expected),
         points: points.collect(),
+        samples: grid.first().map_or(0, |point| point.samples),
+        audit_samples: audits().map(|audit| audit.samples).sum(),
+        audit_gap: summarise(&gaps),
+        flags: flagged()
+            .flat_map(|cell| cell.facts.flags.clone())
+            .collect(),
+        flagged_count: flagged().count(),
         of: cells.into_iter().next().ok_or(CurveError::Empty)?,
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use temper_store::JobId;
+    use temper_core::{
+        report::Audit,
+        spec::{EvaluationSettings, Selection},
+    };
+    use temper_store::{CurveFacts, JobId};
 
     use super::*;
 
@@ -132,6 +159,15 @@ mod tests {
             hyperparameters: 0,
             evaluation: 0,
             job: JobId(1),
+            facts: CurveFacts {
+                mode: EvaluationSettings::default().mode,
+                attacks: EvaluationSettings::default().attacks,
+                model: Selection::Last,
+                seed: 0,
+                audit: None,
+                flags: Vec::new(),
+                passes: None,
+            },
             points,
         }
     }
@@ -157,5 +193,23 @@ mod tests {
             (groups[1].count, groups[1].clean, groups[1].points.len()),
             (0, None, 0)
         );
+    }
+
+    #[test]
+    fn audits_are_summarised_and_flags_of_all_cells_gathered() {
+        let mut cells: Vec<_> = (0..3)
+            .map(|seed| cell(seed, "fixed", Some([8, 4, 2])))
+            .collect();
+        let audit = |gap| Some(Audit { samples: 5, gap });
+        cells[0].facts.audit = audit(0.01);
+        cells[1].facts.audit = audit(0.03);
+        cells[0].facts.flags = vec![MaskingFlag::RisingCurve, MaskingFlag::Randomised];
+        cells[2].facts.flags = vec![MaskingFlag::RisingCurve];
+        let group = group(cells).unwrap().remove(0);
+        assert!((group.audit_gap.unwrap().mean - 0.02).abs() < 1e-12);
+        assert_eq!((group.audit_samples, group.samples), (10, 10));
+        let flags = [MaskingFlag::Randomised, MaskingFlag::RisingCurve];
+        assert_eq!(group.flags, BTreeSet::from(flags));
+        assert_eq!(group.flagged_count, 2);
     }
 }

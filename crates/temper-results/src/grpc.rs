@@ -3,6 +3,7 @@
 use temper_core::{
     ErrorKind,
     curve::{CurveError, Summary},
+    report::MaskingFlag,
 };
 use temper_proto::{JobName, SweepName, v1};
 use temper_service::{server::Server, status};
@@ -31,12 +32,18 @@ impl v1::results_service_server::ResultsService for Results {
         let figures = aggregate::figures(&curve.points).map_err(broken)?;
         Ok(Response::new(v1::Curve {
             job: JobName(curve.job.0).to_string(),
-            mode: curve.mode.as_str().to_owned(),
-            attack: temper_core::attack::name(&curve.attacks),
+            mode: curve.facts.mode.as_str().to_owned(),
+            attack: temper_core::attack::name(&curve.facts.attacks),
             points: curve.points.iter().map(Into::into).collect(),
             clean_accuracy: figures.clean,
             robust_accuracy: figures.robust,
             expected_robustness: figures.expected,
+            samples: curve.points.first().map_or(0, |point| point.samples),
+            seed: curve.facts.seed,
+            audit: curve.facts.audit.as_ref().map(Into::into),
+            flags: flags(&curve.facts.flags),
+            model: v1::Selection::from(curve.facts.model).into(),
+            passes: curve.facts.passes.unwrap_or_default(),
         }))
     }
 
@@ -74,7 +81,21 @@ fn encode(group: Group) -> v1::CurveGroup {
                 accuracy: Some(estimate(summary)),
             })
             .collect(),
+        mode: group.of.facts.mode.as_str().to_owned(),
+        attack: temper_core::attack::name(&group.of.facts.attacks),
+        samples: group.samples,
+        seed: group.of.facts.seed,
+        selection: v1::Selection::from(group.of.facts.model).into(),
+        audit_samples: group.audit_samples,
+        audit_gap: group.audit_gap.map(estimate),
+        flags: flags(&group.flags),
+        flagged_count: width(group.flagged_count),
     }
+}
+
+fn flags<'a>(flags: impl IntoIterator<Item = &'a MaskingFlag>) -> Vec<i32> {
+    let messages = flags.into_iter().map(|flag| v1::MaskingFlag::from(*flag));
+    messages.map(Into::into).collect()
 }
 
 fn estimate(summary: Summary) -> v1::Estimate {

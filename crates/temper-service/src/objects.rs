@@ -171,6 +171,17 @@ impl Objects {
         Ok(bytes)
     }
 
+    /// Deletes what lies at `path`; nothing lying there is success, so that it can be repeated.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn delete(&self, path: &str) -> Result<(), ObjectsError> {
+        match self.store.delete(&parse(path)?).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(source) => Err(failed(path, source)),
+        }
+    }
+
     /// The bytes at `path` in pieces of at most a mebibyte. The digest is known only at the end:
     /// where it is not `expected`, the stream ends with an error.
     ///

@@ -144,6 +144,21 @@ async fn streamed_read_has_every_byte_and_ends_in_an_error_where_they_are_damage
     ));
 }
 
+#[tokio::test]
+async fn deleted_object_is_missing_and_deleting_it_again_succeeds() {
+    let Folder {
+        objects,
+        folder: _folder,
+    } = folder();
+    let bytes = Bytes::from_static(b"weights");
+    let stored = objects.put("key/1/10", bytes).await.unwrap();
+    for _ in 0..2 {
+        objects.delete("key/1/10").await.unwrap();
+        let get = objects.get("key/1/10", stored.sha256, stored.size).await;
+        assert!(matches!(get, Err(ObjectsError::Missing { .. })), "{get:?}");
+    }
+}
+
 #[test]
 fn urls_that_name_no_store_are_refused() {
     for url in ["", "folder", "http://host/path", "file://host/path"] {

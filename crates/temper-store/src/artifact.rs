@@ -1,6 +1,7 @@
 use temper_core::{
     Digest,
     job::{JobKind, JobState},
+    spec::Selection,
 };
 
 use crate::{
@@ -20,15 +21,21 @@ pub struct Artifact {
 }
 
 impl Store {
-    /// The model that a training made.
+    /// The model that a training made; the last one where the best is asked for and none is stored.
     ///
     /// # Errors
     /// `NotFound` without such a job, `NoResult` while it has made none.
-    pub async fn artifact_get(&self, job: JobId) -> Result<Artifact, StoreError> {
+    pub async fn artifact_get(
+        &self,
+        job: JobId,
+        selection: Selection,
+    ) -> Result<Artifact, StoreError> {
         let record = sqlx::query_as!(
             ArtifactRecord,
-            "SELECT path, sha256, size FROM temper.artifact WHERE job_id = $1",
+            "SELECT path, sha256, size FROM temper.artifact
+            WHERE job_id = $1 AND selection IN ($2, 'last') ORDER BY selection = $2 DESC LIMIT 1",
             job.0,
+            selection.as_str(),
         )
         .fetch_optional(&self.pool)
         .await?;
@@ -38,18 +45,21 @@ impl Store {
         }
     }
 
-    /// The model that an evaluation measures, once there is one.
+    /// The model that an evaluation measures, once there is one: chosen as in `artifact_get`.
     pub(crate) async fn artifact_measured(
         &self,
         evaluation: JobId,
+        selection: Selection,
     ) -> Result<Option<Artifact>, StoreError> {
         sqlx::query_as!(
             ArtifactRecord,
             "SELECT artifact.path, artifact.sha256, artifact.size
             FROM temper.job_dependency AS dependency
             JOIN temper.artifact ON artifact.job_id = dependency.depends_on
-            WHERE dependency.job_id = $1",
+            WHERE dependency.job_id = $1 AND artifact.selection IN ($2, 'last')
+            ORDER BY artifact.selection = $2 DESC LIMIT 1",
             evaluation.0,
+            selection.as_str(),
         )
         .fetch_optional(&self.pool)
         .await?

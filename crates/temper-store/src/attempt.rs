@@ -10,7 +10,7 @@ use crate::{
     ready,
     store::Tx,
     sweep::jobs,
-    value::{named, stored},
+    value::{column, named, stored},
 };
 
 /// One worker's try at a job.
@@ -38,6 +38,8 @@ pub struct Attempt {
     pub message: String,
     /// Seconds for which it held its device, wasted ones too; none while it runs.
     pub device_seconds: Option<f64>,
+    /// The most memory of the device that it used, in bytes; none when not known.
+    pub peak_memory_bytes: Option<u64>,
 }
 
 /// How an attempt ended.
@@ -92,15 +94,15 @@ impl Store {
     pub async fn attempt_fail(
         &self,
         lease: &LeaseRef,
-        class: FailureClass,
-        message: &str,
+        failed: FailedAttempt<'_>,
     ) -> Result<JobState, StoreError> {
         let mut tx = self.begin().await?;
         let held = lease_hold(&mut tx, lease).await?;
         let failure = Failure {
             outcome: AttemptOutcome::Failed,
-            class,
-            message,
+            class: failed.class,
+            message: failed.message,
+            peak_memory: memory_column(failed.peak_memory_bytes)?,
         };
         let state = job_fail(&mut tx, &held, &failure).await?;
         tx.commit().await?;
@@ -108,11 +110,43 @@ impl Store {
     }
 }
 
+/// A worker's word that its attempt came to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FailedAttempt<'a> {
+    /// Why.
+    pub class: FailureClass,
+    /// What happened, for people.
+    pub message: &'a str,
+    /// The most memory of the device that it used, in bytes; none when not known.
+    pub peak_memory_bytes: Option<u64>,
+}
+
 /// An attempt that came to nothing.
 pub(crate) struct Failure<'a> {
     pub(crate) outcome: AttemptOutcome,
     pub(crate) class: FailureClass,
     pub(crate) message: &'a str,
+    pub(crate) peak_memory: Option<i64>,
+}
+
+/// How an attempt ends.
+pub(crate) struct End<'a> {
+    pub(crate) outcome: AttemptOutcome,
+    pub(crate) class: Option<FailureClass>,
+    pub(crate) message: &'a str,
+    pub(crate) peak_memory: Option<i64>,
+}
+
+impl End<'_> {
+    /// An end of which there is nothing more to say.
+    pub(crate) fn plain(outcome: AttemptOutcome) -> Self {
+        Self {
+            outcome,
+            class: None,
+            message: "",
+            peak_memory: None,
+        }
+    }
 }
 
 /// Ends a held job's attempt by a failure and settles what becomes of the job.
@@ -121,14 +155,13 @@ pub(crate) async fn job_fail(
     held: &Held,
     failure: &Failure<'_>,
 ) -> Result<JobState, StoreError> {
-    attempt_end(
-        tx,
-        held,
-        failure.outcome,
-        Some(failure.class),
-        failure.message,
-    )
-    .await?;
+    let end = End {
+        outcome: failure.outcome,
+        class: Some(failure.class),
+        message: failure.message,
+        peak_memory: failure.peak_memory,
+    };
+    attempt_end(tx, held, &end).await?;
     let earlier = sqlx::query_scalar!(
         r#"SELECT count(*) AS "earlier!" FROM temper.attempt
         JOIN temper.job ON job.id = attempt.job_id
@@ -190,34 +223,36 @@ pub(crate) async fn job_requeue(
 }
 
 /// Ends a held job's attempt and gives its lease back.
-pub(crate) async fn attempt_end(
-    tx: &mut Tx,
-    held: &Held,
-    outcome: AttemptOutcome,
-    class: Option<FailureClass>,
-    message: &str,
-) -> Result<(), StoreError> {
+pub(crate) async fn attempt_end(tx: &mut Tx, held: &Held, end: &End<'_>) -> Result<(), StoreError> {
     sqlx::query!(
         "WITH gone AS (DELETE FROM temper.lease WHERE job_id = $1 AND fence = $2)
         UPDATE temper.attempt
         SET ended_at = now(), outcome = $3, failure_class = $4, message = $5,
+            peak_memory_bytes = $6,
             device_seconds = greatest(0, extract(epoch FROM now() - started_at))
         WHERE job_id = $1 AND fence = $2",
         held.job.0,
         held.fence,
-        outcome.as_str(),
-        class.map(FailureClass::as_str),
-        message,
+        end.outcome.as_str(),
+        end.class.map(FailureClass::as_str),
+        end.message,
+        end.peak_memory,
     )
     .execute(&mut **tx)
     .await?;
     Ok(())
 }
 
+/// Memory for a column in which none is null; a device that tells 0 does not know.
+pub(crate) fn memory_column(bytes: Option<u64>) -> Result<Option<i64>, StoreError> {
+    let bytes = bytes.filter(|bytes| *bytes > 0);
+    bytes.map(|bytes| column(bytes, "the memory")).transpose()
+}
+
 pub(crate) async fn attempts_of(store: &Store, job: JobId) -> Result<Vec<Attempt>, StoreError> {
     let rows = sqlx::query!(
         "SELECT number, worker, incarnation, device, fence, started_at, ended_at, outcome,
-            failure_class, message, device_seconds
+            failure_class, message, device_seconds, peak_memory_bytes
         FROM temper.attempt WHERE job_id = $1 ORDER BY number",
         job.0,
     )
@@ -243,6 +278,10 @@ pub(crate) async fn attempts_of(store: &Store, job: JobId) -> Result<Vec<Attempt
                     .transpose()?,
                 message: row.message,
                 device_seconds: row.device_seconds,
+                peak_memory_bytes: row
+                    .peak_memory_bytes
+                    .map(|bytes| stored(bytes, "memory"))
+                    .transpose()?,
             })
         })
         .collect()

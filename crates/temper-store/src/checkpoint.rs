@@ -73,7 +73,8 @@ impl Store {
     ) -> Result<Vec<Checkpoint>, StoreError> {
         let rows = sqlx::query!(
             "SELECT path, step, epochs, sha256, size FROM temper.checkpoint
-            WHERE job_id = $1 ORDER BY step DESC, fence DESC LIMIT 2",
+            WHERE job_id = $1 AND condemned_at IS NULL
+            ORDER BY step DESC, fence DESC LIMIT 2",
             job.0,
         )
         .fetch_all(&self.pool)

@@ -16,7 +16,7 @@ pub(crate) use check::{Held, Hold, lease_check, lease_hold, progress_note};
 
 use crate::{
     Artifact, AttemptOutcome, Checkpoint, JobId, Store, StoreError,
-    attempt::{Failure, attempt_end, job_fail, job_requeue},
+    attempt::{End, Failure, attempt_end, job_fail, job_requeue},
     store::Tx,
     value::{named, stored},
     worker::worker_seen,
@@ -124,7 +124,7 @@ impl Store {
     pub async fn lease_release(&self, lease: &LeaseRef) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         let held = lease_hold(&mut tx, lease).await?;
-        attempt_end(&mut tx, &held, AttemptOutcome::Released, None, "").await?;
+        attempt_end(&mut tx, &held, &End::plain(AttemptOutcome::Released)).await?;
         job_requeue(&mut tx, &held, JobEvent::Released, 0).await?;
         tx.commit().await?;
         Ok(())
@@ -155,6 +155,7 @@ impl Store {
                 outcome,
                 class: FailureClass::Lost,
                 message,
+                peak_memory: None,
             };
             job_fail(&mut tx, &held, &failure).await?;
             tx.commit().await?;

@@ -15,6 +15,7 @@ mod complete;
 mod curve;
 mod epoch;
 mod error;
+mod janitor;
 mod job;
 mod lease;
 #[cfg(feature = "local")]
@@ -28,9 +29,10 @@ mod value;
 mod worker;
 
 pub use artifact::Artifact;
-pub use attempt::{Attempt, AttemptOutcome};
+pub use attempt::{Attempt, AttemptOutcome, FailedAttempt};
 pub use checkpoint::Checkpoint;
-pub use curve::{CellCurve, Curve};
+pub use complete::{BestModel, Measured, Trained};
+pub use curve::{CellCurve, Curve, CurveFacts};
 pub use error::StoreError;
 pub use job::{JobChanges, JobDetail, JobId, JobPage, JobRow, JobsQuery, SnapshotToken};
 pub use lease::{Claim, LeaseRef, LeaseStatus};

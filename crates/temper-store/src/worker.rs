@@ -1,3 +1,4 @@
+use temper_core::spec::Precision;
 use uuid::Uuid;
 
 use crate::{Store, StoreError, value::column};
@@ -15,6 +16,8 @@ pub struct NewWorker {
     pub memory_bytes: Option<u64>,
     /// Result versions that it can produce.
     pub result_versions: Vec<u32>,
+    /// Number formats that its device computes in, at least one.
+    pub precisions: Vec<Precision>,
 }
 
 impl Store {
@@ -32,17 +35,25 @@ impl Store {
             .iter()
             .map(|version| column(*version, "the version"));
         let versions: Vec<i32> = versions.collect::<Result<_, _>>()?;
+        let precisions: Vec<String> = worker
+            .precisions
+            .iter()
+            .map(|precision| precision.as_str().to_owned())
+            .collect();
         sqlx::query!(
-            "INSERT INTO temper.worker (incarnation, name, device, memory_bytes, result_versions)
-            VALUES ($1, $2, $3, $4, $5)
+            "INSERT INTO temper.worker
+                (incarnation, name, device, memory_bytes, result_versions, precisions)
+            VALUES ($1, $2, $3, $4, $5, $6)
             ON CONFLICT (incarnation) DO UPDATE SET name = excluded.name,
                 device = excluded.device, memory_bytes = excluded.memory_bytes,
-                result_versions = excluded.result_versions, last_seen_at = now()",
+                result_versions = excluded.result_versions,
+                precisions = excluded.precisions, last_seen_at = now()",
             worker.incarnation,
             worker.name,
             worker.device,
             memory,
             &versions,
+            &precisions,
         )
         .execute(&self.pool)
         .await?;
@@ -55,6 +66,7 @@ pub(crate) struct WorkerFacts {
     pub(crate) name: String,
     pub(crate) device: String,
     pub(crate) result_versions: Vec<i32>,
+    pub(crate) precisions: Vec<String>,
 }
 
 /// Notes that a worker was heard of, unless that was noted moments ago: polls come often.
@@ -68,7 +80,8 @@ pub(crate) async fn worker_seen(
             UPDATE temper.worker SET last_seen_at = now()
             WHERE incarnation = $1 AND last_seen_at < now() - interval '5 seconds'
         )
-        SELECT name, device, result_versions FROM temper.worker WHERE incarnation = $1",
+        SELECT name, device, result_versions, precisions FROM temper.worker
+        WHERE incarnation = $1",
         incarnation,
     )
     .fetch_optional(&store.pool)

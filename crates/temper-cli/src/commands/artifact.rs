@@ -10,7 +10,10 @@ use futures::{Stream, TryStreamExt as _};
 use temper_core::{Digest, DigestBuilder};
 use temper_proto::{
     JobName,
-    v1::{ArtifactInfo, GetArtifactRequest, GetArtifactResponse, get_artifact_response::Part},
+    v1::{
+        ArtifactInfo, GetArtifactRequest, GetArtifactResponse, Selection,
+        get_artifact_response::Part,
+    },
 };
 use tonic::Status;
 
@@ -28,6 +31,9 @@ pub struct Args {
     /// Where to write the model
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
+    /// Of the best epoch on the validation split instead of the last one, where that is stored
+    #[arg(long)]
+    best: bool,
     /// Replace the file if it exists
     #[arg(long)]
     force: bool,
@@ -46,6 +52,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let mut client = args.coordinator.jobs().await?;
     let request = GetArtifactRequest {
         name: args.job.to_string(),
+        selection: if args.best {
+            Selection::Best.into()
+        } else {
+            Selection::Last.into()
+        },
     };
     let stream = client.get_artifact(request).await;
     let stream = stream

@@ -37,7 +37,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     print_head(&job);
     output::line("");
     let columns = [
-        "ATTEMPT", "OUTCOME", "WORKER", "DEVICE", "START", "END", "MESSAGE",
+        "ATTEMPT", "OUTCOME", "WORKER", "DEVICE", ">MEMORY", "START", "END", "MESSAGE",
     ];
     let attempts = output::table(&columns, job.attempts.iter().map(attempt_row));
     output::print_table(&attempts, "no attempts yet");
@@ -50,6 +50,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             ">CLEAN",
             ">ROBUST",
             ">IMAGES/S",
+            ">LOADING %",
         ];
         output::line("");
         let epochs = output::table(&columns, job.epoch_metrics.iter().map(epoch_row));
@@ -77,6 +78,7 @@ fn attempt_row(attempt: &Attempt) -> Vec<String> {
         output::outcome(attempt.outcome, attempt.failure_class),
         attempt.worker.clone(),
         attempt.device.clone(),
+        output::memory(attempt.peak_memory_bytes),
         attempt
             .start_time
             .map(|time| time.to_string())

@@ -9,6 +9,7 @@ mod jobs;
 mod migrate;
 mod models;
 mod results;
+mod schedule;
 mod submit;
 mod sweeps;
 mod watch;
@@ -36,6 +37,8 @@ pub enum Command {
     Job(job::Args),
     /// Show clean, robust and expected accuracy of a sweep's groups
     Results(results::Args),
+    /// Look at epsilon schedules
+    Schedule(schedule::Args),
     /// Cancel a sweep; jobs that another live sweep wants go on
     Cancel(cancel::Args),
     /// Download the model that a training made, as safetensors with timm's names
@@ -61,6 +64,7 @@ impl Command {
             Self::Jobs(args) => jobs::run(args).await?,
             Self::Job(args) => job::run(args).await?,
             Self::Results(args) => results::run(args).await?,
+            Self::Schedule(args) => schedule::run(&args)?,
             Self::Cancel(args) => cancel::run(args).await?,
             Self::Artifact(args) => artifact::run(args).await?,
             Self::Models(args) => blocking(move || models::run(&args)).await?,

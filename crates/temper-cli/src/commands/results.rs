@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use temper_proto::{
     SweepName,
-    v1::{AggregateCurvesRequest, CurveGroup, Estimate},
+    v1::{AggregateCurvesRequest, CurveGroup, Estimate, Selection},
 };
 
 use crate::{
@@ -57,7 +57,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         answer.groups.iter().map(|group| shown.row(group)),
     );
     output::print_table(&table, "no results");
-    for line in missing(&answer.groups) {
+    for line in missing(&answer.groups)
+        .into_iter()
+        .chain(warnings(&answer.groups))
+    {
         output::line(line);
     }
     if let Some(path) = &args.svg {
@@ -70,6 +73,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 struct Shown {
     hyperparameters: bool,
     evaluation: bool,
+    audit: bool,
 }
 
 impl Shown {
@@ -77,13 +81,20 @@ impl Shown {
         Self {
             hyperparameters: groups.iter().any(|group| group.hyperparameters > 0),
             evaluation: groups.iter().any(|group| group.evaluation > 0),
+            audit: groups.iter().any(|group| group.audit_gap.is_some()),
         }
     }
 
     fn columns(&self) -> Vec<&'static str> {
         let mut columns = COLUMNS.to_vec();
         columns.extend(self.hyperparameters.then_some(">HYPERPARAMETERS"));
-        columns.extend(self.evaluation.then_some(">EVALUATION"));
+        columns.extend(
+            self.evaluation
+                .then_some([">EVALUATION", "MEASURED BY"])
+                .into_iter()
+                .flatten(),
+        );
+        columns.extend(self.audit.then_some("AUDIT GAP"));
         columns
     }
 
@@ -102,9 +113,22 @@ impl Shown {
             self.hyperparameters
                 .then(|| group.hyperparameters.to_string()),
         );
-        row.extend(self.evaluation.then(|| group.evaluation.to_string()));
+        if self.evaluation {
+            row.push(group.evaluation.to_string());
+            row.push(measured_by(group));
+        }
+        row.extend(self.audit.then(|| estimate(group.audit_gap)));
         row
     }
+}
+
+/// What tells evaluations apart: `apgd-ce-100, bisect`, and the model where it is not the last one.
+fn measured_by(group: &CurveGroup) -> String {
+    let best = match group.selection() {
+        Selection::Best => ", best epoch",
+        Selection::Last | Selection::Unspecified => "",
+    };
+    format!("{}, {}{best}", group.attack, group.mode)
 }
 
 fn estimate(estimate: Option<Estimate>) -> String {
@@ -138,8 +162,32 @@ fn missing(groups: &[CurveGroup]) -> Vec<String> {
         .collect()
 }
 
+/// A line for each group with a model that seems to hide its gradients.
+fn warnings(groups: &[CurveGroup]) -> Vec<String> {
+    let flagged = groups.iter().filter(|group| !group.flags.is_empty());
+    flagged
+        .map(|group| {
+            let flags: Vec<_> = group.flags.iter().map(|f| output::masking_flag(*f)).collect();
+            format!(
+                "warning: {} of {} cells of {}, {}, {}, {}, measured by {}, may hide their gradients \
+                ({}): their accuracy under attack may be too high",
+                group.flagged_count,
+                group.count,
+                group.model,
+                group.dataset,
+                group.schedule,
+                group.target_epsilon,
+                group.attack,
+                flags.join(", ")
+            )
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use temper_proto::v1::MaskingFlag;
+
     use super::*;
 
     fn group() -> CurveGroup {
@@ -192,5 +240,44 @@ mod tests {
             missing(&[lacking]),
             ["missing: 1 of 2 cells of mobilenetv2, fashion-mnist, fixed, 4/255"]
         );
+    }
+
+    #[test]
+    fn audit_gap_and_several_evaluations_get_columns() {
+        let audited = CurveGroup {
+            evaluation: 1,
+            attack: "apgd-ce-10".into(),
+            mode: "bisect".into(),
+            selection: Selection::Best.into(),
+            audit_gap: Some(Estimate {
+                mean: 0.004,
+                standard_deviation: Some(0.001),
+            }),
+            ..group()
+        };
+        let shown = Shown::of(&[group(), audited.clone()]);
+        assert_eq!(
+            shown.columns()[8..],
+            [">EVALUATION", "MEASURED BY", "AUDIT GAP"]
+        );
+        assert_eq!(
+            shown.row(&audited)[8..],
+            ["1", "apgd-ce-10, bisect, best epoch", "0.004 ± 0.001"]
+        );
+        assert_eq!(shown.row(&group()).last().unwrap(), "-");
+    }
+
+    #[test]
+    fn models_that_may_hide_their_gradients_are_warned_of() {
+        assert_eq!(warnings(&[group()]), Vec::<String>::new());
+        let flagged = CurveGroup {
+            attack: "pgd-10".into(),
+            flags: vec![MaskingFlag::RisingCurve.into()],
+            flagged_count: 1,
+            ..group()
+        };
+        let lines = warnings(&[flagged]);
+        assert!(lines[0].starts_with("warning: 1 of 2 cells"), "{lines:?}");
+        assert!(lines[0].contains("(rising curve)"), "{lines:?}");
     }
 }

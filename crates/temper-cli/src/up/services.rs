@@ -17,6 +17,8 @@ use tonic_health::pb::{
 use super::{Args, folder::Folder};
 
 const CONNECTIONS: u32 = 16;
+/// How often checkpoints that nobody will resume from are deleted.
+const JANITOR: Duration = Duration::from_mins(1);
 const READY_POLL: Duration = Duration::from_millis(50);
 
 type Service = JoinHandle<Option<anyhow::Result<()>>>;
@@ -53,6 +55,7 @@ pub fn config(
         hub: temper_coordinator::hub()?,
         lease,
         heartbeat: lease / 3,
+        janitor: JANITOR,
     })
 }
 

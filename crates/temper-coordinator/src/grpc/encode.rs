@@ -113,7 +113,7 @@ fn attempt(attempt: Attempt) -> v1::Attempt {
         failure_class: class.into(),
         message: attempt.message,
         fence: attempt.fence,
-        peak_memory_bytes: 0,
+        peak_memory_bytes: length(attempt.peak_memory_bytes.unwrap_or_default()),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use futures::{Stream, StreamExt, stream};
-use temper_core::job::JobState;
+use temper_core::{job::JobState, spec::Selection};
 use temper_proto::{
     JobName, SweepName,
     v1::{self, get_artifact_response::Part},
@@ -61,11 +61,12 @@ impl v1::job_service_server::JobService for Jobs {
         &self,
         request: Request<v1::GetArtifactRequest>,
     ) -> Result<Response<ArtifactStream>, Status> {
-        let JobName(id) = field("name", &request.get_ref().name)?;
+        let request = request.get_ref();
+        let JobName(id) = field("name", &request.name)?;
         let artifact = self
             .0
             .store
-            .artifact_get(JobId(id))
+            .artifact_get(JobId(id), selection(request.selection)?)
             .await
             .map_err(refused)?;
         let pieces = self
@@ -85,6 +86,14 @@ impl v1::job_service_server::JobService for Jobs {
         });
         let parts = stream::iter([Ok(part(Part::Info(info)))]).chain(pieces);
         Ok(Response::new(Box::pin(parts)))
+    }
+}
+
+fn selection(number: i32) -> Result<Selection, Status> {
+    match v1::Selection::try_from(number) {
+        Ok(v1::Selection::Unspecified | v1::Selection::Last) => Ok(Selection::Last),
+        Ok(v1::Selection::Best) => Ok(Selection::Best),
+        Err(error) => Err(bad_field("selection", error.to_string())),
     }
 }
 

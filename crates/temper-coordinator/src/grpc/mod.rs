@@ -3,6 +3,7 @@
 mod encode;
 mod job;
 mod page;
+mod result;
 mod sweep;
 mod watch;
 mod worker;

@@ -2,20 +2,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use temper_core::{
-    Violations, curve::Point, job::FailureClass, report::EpochMetrics, spec::RESULT_VERSION,
-};
+use temper_core::{Violations, job::FailureClass, report::EpochMetrics, spec::RESULT_VERSION};
 use temper_proto::{
     JobName,
     v1::{self, complete_request::Result as Outcome},
 };
 use temper_service::status::{self, bad_field, field};
-use temper_store::{Artifact, Checkpoint, Claim, JobId, LeaseRef, LeaseStatus, NewWorker};
+use temper_store::{Checkpoint, Claim, FailedAttempt, JobId, LeaseRef, LeaseStatus, NewWorker};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{encode, refused};
+use super::{encode, refused, result};
 use crate::Shared;
 
 /// Longest wait of a Lease call.
@@ -51,6 +49,7 @@ impl v1::worker_service_server::WorkerService for Workers {
             memory_bytes: u64::try_from(request.memory_bytes)
                 .ok()
                 .filter(|bytes| *bytes > 0),
+            precisions: result::precisions(&request.precisions)?,
             result_versions: request.result_versions,
         };
         self.0
@@ -131,13 +130,13 @@ impl v1::worker_service_server::WorkerService for Workers {
         let lease = lease_ref(request.lease.as_ref())?;
         let checkpoint = request.checkpoint.unwrap_or_default();
         let checkpoint = Checkpoint {
-            step: unsigned("checkpoint.step", checkpoint.step)?,
+            step: result::unsigned("checkpoint.step", checkpoint.step)?,
             epochs: checkpoint.epochs,
             sha256: field("checkpoint.sha256", &checkpoint.sha256)?,
-            size: unsigned("checkpoint.size", checkpoint.size)?,
+            size: result::unsigned("checkpoint.size", checkpoint.size)?,
             path: checkpoint.path,
         };
-        check_path("checkpoint.path", &checkpoint.path, &lease)?;
+        result::check_path("checkpoint.path", &checkpoint.path, &lease)?;
         self.0
             .store
             .checkpoint_register(&lease, &checkpoint)
@@ -154,15 +153,15 @@ impl v1::worker_service_server::WorkerService for Workers {
         let lease = lease_ref(request.lease.as_ref())?;
         match request.result {
             None => return Err(bad_field("result", "must be one of train, evaluate")),
-            Some(Outcome::Train(result)) => self.complete_training(&lease, result).await?,
+            Some(Outcome::Train(result)) => {
+                let trained = result::trained(result, &lease)?;
+                let complete = self.0.store.train_complete(&lease, &trained);
+                complete.await.map_err(refused)?;
+            }
             Some(Outcome::Evaluate(result)) => {
-                let points: Result<Vec<_>, _> = result.points.iter().map(Point::try_from).collect();
-                let points = points.map_err(|v| status::bad_request(&v.below("evaluate")))?;
-                self.0
-                    .store
-                    .evaluation_complete(&lease, &points)
-                    .await
-                    .map_err(refused)?;
+                let measured = result::measured(&result)?;
+                let complete = self.0.store.evaluation_complete(&lease, &measured);
+                complete.await.map_err(refused)?;
             }
         }
         tracing::info!(job = %lease.job, fence = lease.fence, "job succeeded");
@@ -178,12 +177,13 @@ impl v1::worker_service_server::WorkerService for Workers {
         let invalid = |violations: Violations| status::bad_request(&violations);
         let class = FailureClass::try_from(request.failure_class()).map_err(invalid)?;
         let message: String = request.message.chars().take(MAX_MESSAGE).collect();
-        let state = self
-            .0
-            .store
-            .attempt_fail(&lease, class, &message)
-            .await
-            .map_err(refused)?;
+        let failed = FailedAttempt {
+            class,
+            message: &message,
+            peak_memory_bytes: result::known("peak_memory_bytes", request.peak_memory_bytes)?,
+        };
+        let state = self.0.store.attempt_fail(&lease, failed).await;
+        let state = state.map_err(refused)?;
         tracing::warn!(job = %lease.job, %class, message, %state, "attempt failed");
         Ok(Response::new(v1::FailResponse {}))
     }
@@ -218,25 +218,6 @@ impl Workers {
                 () = self.0.stop.graceful.cancelled() => {}
             }
         }
-    }
-
-    async fn complete_training(
-        &self,
-        lease: &LeaseRef,
-        result: v1::TrainResult,
-    ) -> Result<(), Status> {
-        let artifact = result.artifact.unwrap_or_default();
-        let artifact = Artifact {
-            sha256: field("train.artifact.sha256", &artifact.sha256)?,
-            size: unsigned("train.artifact.size", artifact.size)?,
-            path: artifact.path,
-        };
-        check_path("train.artifact.path", &artifact.path, lease)?;
-        self.0
-            .store
-            .train_complete(lease, &artifact, result.epochs)
-            .await
-            .map_err(refused)
     }
 }
 
@@ -275,24 +256,6 @@ fn lease_ref(lease: Option<&v1::LeaseRef>) -> Result<LeaseRef, Status> {
         incarnation,
         fence: lease.fence,
     })
-}
-
-/// Every lease has a folder of its own, so that a worker which lost its lease can neither replace
-/// nor pass off a file of its successor's.
-fn check_path(name: &str, path: &str, lease: &LeaseRef) -> Result<(), Status> {
-    let mut parts = path.split('/');
-    let fence = (parts.next(), parts.next(), parts.next(), parts.next());
-    match fence {
-        (Some(_), Some(fence), Some(_), None) if fence == lease.fence.to_string() => Ok(()),
-        _ => Err(bad_field(
-            name,
-            format!("`{path}` is not {{key}}/{}/{{file}}", lease.fence),
-        )),
-    }
-}
-
-fn unsigned(name: &str, value: i64) -> Result<u64, Status> {
-    u64::try_from(value).map_err(|_| bad_field(name, format!("{value} is negative")))
 }
 
 fn duration(duration: Duration) -> prost_types::Duration {

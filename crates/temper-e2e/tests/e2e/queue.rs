@@ -43,7 +43,10 @@ async fn two_workers_share_forty_jobs_and_each_has_one_result() -> anyhow::Resul
     // The artifact of each training is what its digest says; the client checks it.
     let training = jobs.iter().find(|job| job.kind() == JobKind::Train);
     let name = training.map(|job| job.name.clone()).unwrap_or_default();
-    let request = v1::GetArtifactRequest { name };
+    let request = v1::GetArtifactRequest {
+        name,
+        ..Default::default()
+    };
     let mut parts = system
         .jobs()
         .await?

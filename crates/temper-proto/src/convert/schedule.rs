@@ -114,23 +114,26 @@ impl Parse for Ramp {
             &format!("{field}.target"),
             message.target.parse::<Epsilon>(),
         )?;
-        let mut share = |text: &str, name: &str| {
+        let mut fraction = |text: &str, name: &str| {
             violations.take(&format!("{field}.{name}"), text.parse::<Fraction>())
         };
         Some(match shape {
             v1::RampShape::Unspecified | v1::RampShape::Hinged => {
-                let (start, end) = (share(&message.start, "start"), share(&message.end, "end"));
+                let (start, end) = (
+                    fraction(&message.start, "start"),
+                    fraction(&message.end, "end"),
+                );
                 let (start, end) = (start?, end?);
                 Self::Hinged { start, end, target }
             }
             v1::RampShape::Cosine => {
-                let end = share(&message.end, "end")?;
+                let end = fraction(&message.end, "end")?;
                 Self::Cosine { end, target }
             }
             v1::RampShape::Uniform => Self::Uniform { target },
             v1::RampShape::Auto => Self::Auto {
                 patience: message.patience,
-                tolerance: share(&message.tolerance, "tolerance")?,
+                tolerance: fraction(&message.tolerance, "tolerance")?,
                 target,
             },
         })

@@ -54,18 +54,17 @@ impl Store {
             fence: record.fence,
         };
         let spec = record.spec.0;
-        let mut checkpoints = Vec::new();
-        let mut artifact = None;
-        match spec {
+        let checkpoints = self.checkpoints_newest(job).await?;
+        let artifact = match &spec {
             JobSpec::Train(_) => {
-                checkpoints = self.checkpoints_newest(job).await?;
                 // The first lease of a job has nothing to rewind.
                 if lease.fence > 1 {
                     self.epochs_rewind(&lease, checkpoints.first()).await?;
                 }
+                None
             }
-            JobSpec::Evaluate(_) => artifact = self.artifact_measured(job).await?,
-        }
+            JobSpec::Evaluate(spec) => self.artifact_measured(job, spec.model).await?,
+        };
         let key = digest(&record.key, "job key")?;
         Ok(Claim {
             lease,
@@ -77,9 +76,11 @@ impl Store {
     }
 
     /// Chooses, leases and notes the attempt in one statement. Owners come in the order of their
-    /// turn, and the first one with a ready job that nobody else is just taking has it; within an
-    /// owner the partial index `job_ready` is in the order wanted, so that the cost is that of the
-    /// first rows of the queue, whatever the history.
+    /// turn, and the first one with a ready job that nobody else is just taking has it. Within an
+    /// owner each number format has a line of its own, which the partial index `job_ready` holds in
+    /// the order wanted: of the worker's formats that line is taken from whose head comes first, so
+    /// that the cost is that of the first rows of the queue, whatever the history and whatever the
+    /// worker cannot do. Heads are only looked at; the row that is taken is the only one locked.
     async fn job_lease(
         &self,
         incarnation: Uuid,
@@ -96,10 +97,20 @@ impl Store {
                 ORDER BY count(lease.job_id)::float8 / owner.weight, owner.name
             ), next AS MATERIALIZED (
                 SELECT ready.id FROM turn CROSS JOIN LATERAL (
+                    SELECT format.name FROM unnest($7::text[]) AS format (name)
+                    CROSS JOIN LATERAL (
+                        SELECT job.priority, job.id FROM temper.job
+                        WHERE job.owner = turn.name AND job.precision = format.name
+                            AND job.state = 'queued' AND job.wanted AND job.blocked_by = 0
+                            AND job.available_at <= now() AND job.result_version = ANY($2)
+                        ORDER BY job.priority DESC, job.id LIMIT 1
+                    ) AS head
+                    ORDER BY head.priority DESC, head.id
+                ) AS line CROSS JOIN LATERAL (
                     SELECT job.id FROM temper.job
-                    WHERE job.owner = turn.name AND job.state = 'queued' AND job.wanted
-                        AND job.blocked_by = 0 AND job.available_at <= now()
-                        AND job.result_version = ANY($2)
+                    WHERE job.owner = turn.name AND job.precision = line.name
+                        AND job.state = 'queued' AND job.wanted AND job.blocked_by = 0
+                        AND job.available_at <= now() AND job.result_version = ANY($2)
                     ORDER BY job.priority DESC, job.id LIMIT 1
                     FOR NO KEY UPDATE SKIP LOCKED
                 ) AS ready LIMIT 1
@@ -123,6 +134,7 @@ impl Store {
             worker.device,
             duration.as_secs_f64(),
             leased.as_str(),
+            &worker.precisions,
         )
         .fetch_optional(&self.pool)
         .await?)

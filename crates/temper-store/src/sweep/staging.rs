@@ -9,7 +9,7 @@ use temper_core::{
     Digest,
     expand::Job,
     job::JobKind,
-    spec::{JobSpec, RESULT_VERSION},
+    spec::{JobSpec, Precision, RESULT_VERSION},
 };
 
 use super::{NewSweep, title::job_title};
@@ -20,7 +20,7 @@ use crate::{
 };
 
 const CREATE: &str = "CREATE TEMPORARY TABLE job_staging (
-    key bytea, kind text, blocked_by integer, epochs integer, spec jsonb, title text
+    key bytea, kind text, blocked_by integer, epochs integer, precision text, spec jsonb, title text
 ) ON COMMIT DROP";
 
 const COPY: &str = "COPY pg_temp.job_staging FROM STDIN (FORMAT binary)";
@@ -28,8 +28,8 @@ const COPY: &str = "COPY pg_temp.job_staging FROM STDIN (FORMAT binary)";
 /// Trainings first, so that their ids are below those of their evaluations; then by key, so that
 /// two inserts of the same keys take turns instead of waiting for each other in a circle.
 const INSERT: &str = "INSERT INTO temper.job
-    (key, kind, owner, priority, blocked_by, result_version, epochs, spec, title)
-SELECT key, kind, $1, $2, blocked_by, $3, epochs, spec, title
+    (key, kind, owner, priority, blocked_by, result_version, epochs, precision, spec, title)
+SELECT key, kind, $1, $2, blocked_by, $3, epochs, precision, spec, title
 FROM pg_temp.job_staging ORDER BY kind DESC, key
 ON CONFLICT (key) DO NOTHING
 RETURNING id, key";
@@ -86,20 +86,25 @@ impl BinaryRows {
     }
 
     fn push_job(&mut self, job: &Job) -> Result<(), StoreError> {
-        let (kind, epochs) = match &job.spec {
-            JobSpec::Train(spec) => (JobKind::Train, column(spec.training.epochs, "epochs")?),
-            JobSpec::Evaluate(_) => (JobKind::Evaluate, 0_i32),
+        let (kind, epochs, precision) = match &job.spec {
+            JobSpec::Train(spec) => {
+                let training = &spec.training;
+                let epochs = column(training.epochs, "epochs")?;
+                (JobKind::Train, epochs, training.precision)
+            }
+            JobSpec::Evaluate(_) => (JobKind::Evaluate, 0_i32, Precision::Fp32),
         };
         let blocked_by = i32::from(job.depends_on.is_some());
         // jsonb starts with the version of its format.
         let mut spec = vec![1];
         serde_json::to_writer(&mut spec, &job.spec)
             .map_err(|error| StoreError::corrupt("job spec", &error))?;
-        self.0.extend(6_i16.to_be_bytes());
+        self.0.extend(7_i16.to_be_bytes());
         self.field(job.key.as_bytes())?;
         self.field(kind.as_str().as_bytes())?;
         self.field(&blocked_by.to_be_bytes())?;
         self.field(&epochs.to_be_bytes())?;
+        self.field(precision.as_str().as_bytes())?;
         self.field(&spec)?;
         self.field(job_title(&job.spec).as_bytes())
     }

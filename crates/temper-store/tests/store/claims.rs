@@ -4,12 +4,13 @@ use anyhow::{Context, Result};
 use temper_core::{
     ErrorKind,
     job::{JobKind, JobState},
+    spec::{JobSpec, Precision, Selection},
 };
-use temper_store::{AttemptOutcome, LeaseStatus, SweepState};
+use temper_store::{AttemptOutcome, Claim, LeaseStatus, SweepState};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::lab::{LEASE, Lab, Submission, artifact, refusal, spec};
+use crate::lab::{LEASE, Lab, Submission, artifact, refusal, spec, trained};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_claimers_give_each_of_forty_jobs_one_result() -> Result<()> {
@@ -76,7 +77,7 @@ async fn expired_lease_is_taken_over_and_the_late_worker_is_refused_with_a_reaso
     assert_eq!(statuses, [LeaseStatus::Lost]);
     let complete = lab
         .store()
-        .train_complete(&late.lease, &artifact(&late), 3)
+        .train_complete(&late.lease, &trained(&late, 3))
         .await;
     let message = refusal(complete, ErrorKind::LeaseLost);
     assert!(
@@ -96,12 +97,14 @@ async fn expired_lease_is_taken_over_and_the_late_worker_is_refused_with_a_reaso
         [Some(AttemptOutcome::Lost), Some(AttemptOutcome::Succeeded)]
     );
     assert_eq!(
-        lab.store().artifact_get(next.lease.job).await?,
+        lab.store()
+            .artifact_get(next.lease.job, Selection::Last)
+            .await?,
         artifact(&next)
     );
     let complete = lab
         .store()
-        .train_complete(&late.lease, &artifact(&late), 3)
+        .train_complete(&late.lease, &trained(&late, 3))
         .await;
     let message = refusal(complete, ErrorKind::LeaseLost);
     assert!(message.contains("succeeded"), "{message}");
@@ -283,5 +286,39 @@ async fn waiting_worker_is_woken_by_a_sweep_and_by_a_training_that_ends() -> Res
     let claim = lab.claim(worker).await.context("the evaluation")?;
     lab.store().lease_release(&claim.lease).await?;
     assert!(ready.wait(LEASE).await);
+    Ok(())
+}
+
+#[tokio::test]
+async fn worker_gets_only_jobs_in_number_formats_that_its_device_has() -> Result<()> {
+    let lab = Lab::new().await?;
+    let mut half = spec([0]);
+    half.training.precision = Precision::Bf16;
+    let half = Submission {
+        priority: 5,
+        ..Submission::of(&half)
+    };
+    half.send(lab.store()).await?;
+    lab.submit(&spec([1])).await?;
+    let precision = |claim: &Claim| match &claim.spec {
+        JobSpec::Train(spec) => Some(spec.training.precision),
+        JobSpec::Evaluate(_) => None,
+    };
+    let plain = lab.worker("plain").await?;
+    let able = lab.worker_with("able", &Precision::ALL).await?;
+    // The more urgent job is not for the worker without bf16, whose own it does not hide.
+    let claim = lab.claim(plain).await?;
+    assert_eq!(precision(&claim), Some(Precision::Fp32));
+    assert_eq!(lab.store().lease_claim(plain, LEASE).await?, None);
+    lab.store().lease_release(&claim.lease).await?;
+    // The other worker takes what is most urgent, whatever its format.
+    let claim = lab.claim(able).await?;
+    assert_eq!(precision(&claim), Some(Precision::Bf16));
+    lab.finish(&claim).await?;
+    let claim = lab.claim(able).await?;
+    assert_eq!(precision(&claim), None, "priority goes before format");
+    // Its evaluation computes in single precision: any worker may measure it.
+    lab.store().lease_release(&claim.lease).await?;
+    assert_eq!(lab.claim(plain).await?.lease.job, claim.lease.job);
     Ok(())
 }

@@ -5,7 +5,7 @@ use temper_core::{
 };
 use temper_store::{AttemptOutcome, SweepState};
 
-use crate::lab::{LEASE, Lab, refusal, spec};
+use crate::lab::{LEASE, Lab, failure, refusal, spec};
 
 #[tokio::test]
 async fn failed_training_cancels_what_depends_on_it_and_the_sweep_goes_on() -> Result<()> {
@@ -16,7 +16,7 @@ async fn failed_training_cancels_what_depends_on_it_and_the_sweep_goes_on() -> R
     let message = "weights.safetensors is truncated";
     let state = lab
         .store()
-        .attempt_fail(&claim.lease, FailureClass::BadInput, message)
+        .attempt_fail(&claim.lease, failure(FailureClass::BadInput, message))
         .await?;
     assert_eq!(state, JobState::Failed);
     lab.finish_all(worker).await?;
@@ -43,7 +43,7 @@ async fn failed_training_cancels_what_depends_on_it_and_the_sweep_goes_on() -> R
 
     let late = lab
         .store()
-        .attempt_fail(&claim.lease, FailureClass::Code, "again")
+        .attempt_fail(&claim.lease, failure(FailureClass::Code, "again"))
         .await;
     assert!(refusal(late, ErrorKind::LeaseLost).contains("attempt has failed"));
     Ok(())
@@ -60,7 +60,7 @@ async fn failure_is_retried_by_its_class_with_backoff() -> Result<()> {
         let class = FailureClass::Infrastructure;
         states.push(
             lab.store()
-                .attempt_fail(&claim.lease, class, "disk")
+                .attempt_fail(&claim.lease, failure(class, "disk"))
                 .await?,
         );
         let early = lab.store().lease_claim(worker, LEASE).await?;
@@ -86,7 +86,11 @@ async fn attempts_of_one_class_do_not_count_against_another() -> Result<()> {
     let mut states = Vec::new();
     for class in classes {
         let claim = lab.claim(worker).await?;
-        states.push(lab.store().attempt_fail(&claim.lease, class, "no").await?);
+        states.push(
+            lab.store()
+                .attempt_fail(&claim.lease, failure(class, "no"))
+                .await?,
+        );
         lab.let_backoff_pass().await?;
     }
     let queued = JobState::Queued;

@@ -11,16 +11,17 @@ use temper_core::{
     },
     curve::Point,
     expand::{self, Expansion},
+    job::FailureClass,
     report::EpochMetrics,
     schedule::Schedule,
     spec::{
-        DataRequest, EvaluationSettings, Hyperparameters, JobSpec, RESULT_VERSION, SweepSpec,
-        TrainingSettings, ValidationSettings,
+        DataRequest, EvaluationSettings, Hyperparameters, JobSpec, Precision, RESULT_VERSION,
+        SweepSpec, TrainingSettings, ValidationSettings,
     },
 };
 use temper_store::{
-    Artifact, Claim, JobId, JobRow, JobsQuery, NewSweep, NewWorker, Store, StoreError,
-    SweepCreated, testing::Database,
+    Artifact, Claim, FailedAttempt, JobId, JobRow, JobsQuery, Measured, NewSweep, NewWorker, Store,
+    StoreError, SweepCreated, Trained, testing::Database,
 };
 use uuid::Uuid;
 
@@ -48,12 +49,17 @@ impl Lab {
     }
 
     pub async fn worker(&self, name: &str) -> Result<Uuid> {
+        self.worker_with(name, &[Precision::Fp32]).await
+    }
+
+    pub async fn worker_with(&self, name: &str, precisions: &[Precision]) -> Result<Uuid> {
         let worker = NewWorker {
             incarnation: Uuid::new_v4(),
             name: name.to_owned(),
             device: "cpu".to_owned(),
             memory_bytes: Some(1 << 30),
             result_versions: vec![RESULT_VERSION],
+            precisions: precisions.to_vec(),
         };
         self.store().worker_register(&worker).await?;
         Ok(worker.incarnation)
@@ -73,14 +79,13 @@ impl Lab {
             JobSpec::Train(spec) => {
                 let epochs: Vec<_> = (0..spec.training.epochs).map(epoch).collect();
                 self.store().epochs_report(&claim.lease, &epochs).await?;
-                let artifact = artifact(claim);
                 self.store()
-                    .train_complete(&claim.lease, &artifact, spec.training.epochs)
+                    .train_complete(&claim.lease, &trained(claim, spec.training.epochs))
                     .await
             }
             JobSpec::Evaluate(spec) => {
                 self.store()
-                    .evaluation_complete(&claim.lease, &points(&spec.grid))
+                    .evaluation_complete(&claim.lease, &measured(&spec.grid))
                     .await
             }
         }
@@ -276,6 +281,34 @@ pub fn artifact(claim: &Claim) -> Artifact {
         sha256: Digest::of(path.as_bytes()),
         path,
         size: 1 << 24,
+    }
+}
+
+/// What a training of so many epochs hands in that has no best model and knows no more.
+pub fn trained(claim: &Claim, epochs: u32) -> Trained {
+    Trained {
+        artifact: artifact(claim),
+        best: None,
+        epochs,
+        micro_batch_size: None,
+        peak_memory_bytes: None,
+    }
+}
+
+/// A worker's word of a failure that knows nothing of memory.
+pub fn failure(class: FailureClass, message: &str) -> FailedAttempt<'_> {
+    FailedAttempt {
+        class,
+        message,
+        peak_memory_bytes: None,
+    }
+}
+
+/// What an evaluation hands in that knows nothing but its points.
+pub fn measured(grid: &[Epsilon]) -> Measured {
+    Measured {
+        points: points(grid),
+        ..Measured::default()
     }
 }
 

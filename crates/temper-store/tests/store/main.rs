@@ -3,8 +3,10 @@
 mod changes;
 mod claims;
 mod failures;
+mod janitor;
 mod lab;
 mod local;
+mod models;
 mod plans;
 mod reports;
 mod results;

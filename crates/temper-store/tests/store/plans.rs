@@ -17,6 +17,14 @@ async fn claim_reads_the_partial_index_and_not_the_history() -> Result<()> {
         FROM generate_series(1, 20000) AS number",
     )
     .await?;
+    // What this worker cannot do stands before what it can.
+    lab.execute(
+        "INSERT INTO temper.job (key, kind, precision, owner, priority, result_version, epochs, spec,
+            title)
+        SELECT sha256(('bf16' || number)::bytea), 'train', 'bf16', 'ann', 9, 1, 1, '{}', ''
+        FROM generate_series(1, 5000) AS number",
+    )
+    .await?;
     lab.execute("ANALYZE temper.job").await?;
     let worker = lab.worker("w").await?;
     let store = Store::connect(lab.database.url(), 1).await?;
@@ -33,7 +41,7 @@ async fn claim_reads_the_partial_index_and_not_the_history() -> Result<()> {
         let set = AssertSqlSafe(format!("SET plan_cache_mode = {mode}"));
         sqlx::query(set).execute(store.pool()).await?;
         let explain = AssertSqlSafe(format!(
-            "EXPLAIN EXECUTE {name} ('{}', '{{1}}', 'w', 'cpu', 60, 'leased')",
+            "EXPLAIN EXECUTE {name} ('{}', '{{1}}', 'w', 'cpu', 60, 'leased', '{{fp32,bf16}}')",
             Uuid::nil()
         ));
         let plan: Vec<String> = sqlx::query_scalar(explain).fetch_all(store.pool()).await?;
@@ -43,10 +51,17 @@ async fn claim_reads_the_partial_index_and_not_the_history() -> Result<()> {
             "{mode}:\n{plan}"
         );
         assert!(!plan.contains("Seq Scan on job"), "{mode}:\n{plan}");
-        // The index has the wanted order, so that the first row is enough.
+        // Each line of the index is in the wanted order, so that its first row is enough: nothing
+        // is sorted below the lock, and below the only other sort are heads, one a number format.
         let search = &plan[plan.find("LockRows").context("no LockRows")?..];
         let search = &search[..search.find("job_ready").context("no index")?];
         assert!(!search.contains("Sort"), "{mode}:\n{plan}");
+        for line in plan
+            .lines()
+            .filter(|line| line.contains("Index Cond: ((owner"))
+        {
+            assert!(line.contains("\"precision\" ="), "{mode}:\n{plan}");
+        }
     }
     Ok(())
 }

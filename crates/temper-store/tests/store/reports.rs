@@ -1,10 +1,10 @@
 use anyhow::Result;
 use temper_core::{Digest, ErrorKind, curve::Point, job::JobState};
-use temper_store::{Checkpoint, Claim};
+use temper_store::{Checkpoint, Claim, Measured};
 
-use crate::lab::{EPOCHS, Lab, artifact, epoch, epsilon, points, refusal, spec};
+use crate::lab::{EPOCHS, Lab, epoch, epsilon, measured, points, refusal, spec, trained};
 
-fn checkpoint(claim: &Claim, epochs: u32) -> Checkpoint {
+pub fn checkpoint(claim: &Claim, epochs: u32) -> Checkpoint {
     let path = format!("{}/{}/{epochs}", claim.key, claim.lease.fence);
     let sha256 = Digest::of(path.as_bytes());
     Checkpoint {
@@ -27,7 +27,7 @@ async fn completion_repeated_under_its_own_fence_changes_nothing() -> Result<()>
         let before = lab.store().job_get(claim.lease.job).await?;
         if before.job.epochs > 0 {
             lab.store()
-                .train_complete(&claim.lease, &artifact(&claim), EPOCHS)
+                .train_complete(&claim.lease, &trained(&claim, EPOCHS))
                 .await?;
             let epochs = lab.store().epochs_report(&claim.lease, &[epoch(0)]).await;
             assert!(refusal(epochs, ErrorKind::LeaseLost).contains("has been accepted"));
@@ -47,7 +47,7 @@ async fn training_with_a_gap_in_its_epochs_is_refused() -> Result<()> {
     let claim = lab.claim(worker).await?;
     let complete = async |epochs| {
         lab.store()
-            .train_complete(&claim.lease, &artifact(&claim), epochs)
+            .train_complete(&claim.lease, &trained(&claim, epochs))
             .await
     };
     lab.store()
@@ -180,13 +180,17 @@ async fn measurement_off_the_grid_or_with_impossible_counts_is_refused() -> Resu
     lab.submit(&spec([0])).await?;
     let worker = lab.worker("w").await?;
     let train = lab.claim(worker).await?;
-    let wrong_kind = lab.store().evaluation_complete(&train.lease, &[]).await;
+    let nothing = Measured::default();
+    let wrong_kind = lab
+        .store()
+        .evaluation_complete(&train.lease, &nothing)
+        .await;
     assert!(refusal(wrong_kind, ErrorKind::InvalidInput).contains("of kind train"));
     lab.finish(&train).await?;
     let claim = lab.claim(worker).await?;
     let wrong_kind = lab
         .store()
-        .train_complete(&claim.lease, &artifact(&claim), 0)
+        .train_complete(&claim.lease, &trained(&claim, 0))
         .await;
     assert!(refusal(wrong_kind, ErrorKind::InvalidInput).contains("of kind evaluate"));
 
@@ -197,8 +201,15 @@ async fn measurement_off_the_grid_or_with_impossible_counts_is_refused() -> Resu
         correct: 201,
         ..impossible[1]
     };
-    for refused in [&points(&grid[..2]), &shifted, &impossible] {
-        let complete = lab.store().evaluation_complete(&claim.lease, refused).await;
+    for refused in [&points(&grid[..2])[..], &shifted, &impossible] {
+        let refused = Measured {
+            points: refused.to_vec(),
+            ..Measured::default()
+        };
+        let complete = lab
+            .store()
+            .evaluation_complete(&claim.lease, &refused)
+            .await;
         refusal(complete, ErrorKind::InvalidInput);
     }
     assert_eq!(
@@ -212,7 +223,7 @@ async fn measurement_off_the_grid_or_with_impossible_counts_is_refused() -> Resu
         "a refused report costs nothing"
     );
     lab.store()
-        .evaluation_complete(&claim.lease, &points(&grid))
+        .evaluation_complete(&claim.lease, &measured(&grid))
         .await?;
     Ok(())
 }

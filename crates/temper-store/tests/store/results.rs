@@ -2,7 +2,7 @@ use anyhow::Result;
 use temper_core::{
     ErrorKind,
     curve::expected_robustness,
-    spec::{CurveMode, EvaluationSettings},
+    spec::{CurveMode, EvaluationSettings, Selection},
 };
 use temper_store::JobId;
 use uuid::Uuid;
@@ -48,7 +48,7 @@ async fn curves_come_in_the_order_of_cells_and_only_where_there_is_a_result() ->
 
     let curve = lab.store().curve_get(done[0].job).await?;
     assert_eq!(
-        (curve.mode, curve.attacks),
+        (curve.facts.mode, curve.facts.attacks),
         (CurveMode::Monotone, EvaluationSettings::default().attacks)
     );
     assert_eq!(curve.points, expected);
@@ -73,7 +73,10 @@ async fn what_is_not_there_is_told_from_what_is_not_there_yet() -> Result<()> {
     let jobs = lab.jobs(sweep.id).await?;
     let nowhere = JobId(404);
     refusal(lab.store().curve_get(nowhere).await, ErrorKind::NotFound);
-    refusal(lab.store().artifact_get(nowhere).await, ErrorKind::NotFound);
+    refusal(
+        lab.store().artifact_get(nowhere, Selection::Last).await,
+        ErrorKind::NotFound,
+    );
     refusal(lab.store().job_get(nowhere).await, ErrorKind::NotFound);
     refusal(
         lab.store().sweep_curves(Uuid::nil()).await,
@@ -96,7 +99,7 @@ async fn what_is_not_there_is_told_from_what_is_not_there_yet() -> Result<()> {
         ErrorKind::NotFound,
     );
     let yet = refusal(
-        lab.store().artifact_get(jobs[0].id).await,
+        lab.store().artifact_get(jobs[0].id, Selection::Best).await,
         ErrorKind::FailedPrecondition,
     );
     assert!(yet.contains("train, queued"), "{yet}");

@@ -5,7 +5,7 @@ use temper_core::job::{FailureClass, JobState};
 use temper_store::{AttemptOutcome, LeaseStatus, SweepState};
 use tokio::task::JoinSet;
 
-use crate::lab::{LEASE, Lab, Submission, epsilon, measurement, spec};
+use crate::lab::{LEASE, Lab, Submission, epsilon, failure, measurement, spec};
 
 #[tokio::test]
 async fn same_cells_in_a_second_sweep_make_no_jobs_and_have_results_at_once() -> Result<()> {
@@ -58,7 +58,7 @@ async fn new_evaluation_of_a_failed_training_is_cancelled_at_once() -> Result<()
     let worker = lab.worker("w").await?;
     let claim = lab.claim(worker).await?;
     lab.store()
-        .attempt_fail(&claim.lease, FailureClass::Diverged, "NaN")
+        .attempt_fail(&claim.lease, failure(FailureClass::Diverged, "NaN"))
         .await?;
     let mut wider = spec([0]);
     wider.evaluations.push(measurement(Some(epsilon(8))));
