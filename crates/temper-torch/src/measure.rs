@@ -3,12 +3,13 @@
 
 use tch::{Kind, Tensor};
 use temper_core::{
-    attack::Pgd,
+    attack::Attack,
     random::{Keyed, Noise},
 };
 
 use crate::{
-    TorchError, attack,
+    TorchError,
+    attack::{Radius, search},
     batch::Images,
     models::{Mode, Network},
 };
@@ -18,32 +19,37 @@ use crate::{
 pub(crate) const CHUNK: usize = 32;
 
 /// An attack at one strength.
-pub(crate) struct Attack<'a> {
-    pub pgd: &'a Pgd,
+pub(crate) struct Strike<'a> {
+    pub attack: &'a Attack,
     /// In pixel units of `[0, 1]`; at 0 the images are left as they are.
     pub epsilon: f64,
-    /// Start noise, by sample.
-    pub noise: Keyed,
+    /// Start noise of a run of the attack (a restart, or a target of one), by sample.
+    pub noise: &'a dyn Fn(u32) -> Keyed,
 }
 
-/// Those of `samples` (at most [`CHUNK`]) that `network` classifies rightly under `attack`.
+/// Those of `samples` (at most [`CHUNK`]) that `network` classifies rightly under the attack.
 pub(crate) fn survivors(
     network: &Network,
     images: &Images<'_>,
     samples: &[usize],
-    attack: Option<&Attack<'_>>,
+    strike: Option<&Strike<'_>>,
 ) -> Result<Vec<usize>, TorchError> {
     let _no_grad = tch::no_grad_guard();
-    let (mut x, y) = images.batch(samples);
-    if let Some(attack) = attack.filter(|attack| attack.epsilon > 0.0) {
-        let noise = attack
-            .pgd
-            .random_start
-            .then(|| images.noise(Noise::Box, &attack.noise, samples));
-        let model = |x: &Tensor| network.logits(x, Mode::Evaluate);
-        x = attack::pgd(&model, (&x, &y), attack.epsilon, attack.pgd, noise.as_ref())?;
-    }
-    let right = right(&network.logits(&x, Mode::Evaluate), &y)?;
+    let (x, y) = images.batch(samples);
+    let model = |x: &Tensor| network.logits(x, Mode::Evaluate);
+    let right = match strike.filter(|strike| strike.epsilon > 0.0) {
+        None => right(&model(&x), &y)?,
+        Some(strike) => {
+            let kind = strike.attack.noise().unwrap_or(Noise::Box);
+            let noise = |run: u32, places: &[usize]| {
+                let of: Vec<usize> = places.iter().map(|&place| samples[place]).collect();
+                images.noise(kind, &(strike.noise)(run), &of)
+            };
+            let radius = Radius::All(strike.epsilon);
+            let found = search(&model, (&x, &y), &radius, strike.attack, &noise)?;
+            found.broken.into_iter().map(|broken| !broken).collect()
+        }
+    };
     Ok(samples
         .iter()
         .zip(right)

@@ -148,19 +148,17 @@ impl<'a> Run<'a> {
         let (x, y) = self.train.to_device(&part.pixels, &part.labels);
         let variations = augment::draw(&settings.augmentation, key, &part.samples);
         let mut x = augment::vary(&x, &variations);
-        let epsilon = self.spec.ramp.epsilon(moment);
-        if epsilon > 0.0 {
+        let alpha = self.spec.ramp.alpha(moment);
+        if alpha > 0.0 {
             let noise = part.noise.as_deref();
             let noise = noise.map(|noise| self.train.noise_to_device(noise));
             let model = |x: &Tensor| self.network.logits(x, Mode::Evaluate);
-            x = attack::pgd(
-                &model,
-                (&x, &y),
-                epsilon,
-                attack::plain(&settings.attack)?,
-                noise.as_ref(),
-            )
-            .map_err(|error| self.diverged(error))?;
+            let target = self.spec.ramp.target().value();
+            let steps = settings.attack_steps.at(alpha, settings.attack.steps());
+            let strength = (alpha * target, target);
+            let (attack, noise) = (&settings.attack, noise.as_ref());
+            x = attack::craft(&model, (&x, &y), strength, attack, steps, noise)
+                .map_err(|error| self.diverged(error))?;
         }
         let draws = Draws {
             seed: self.spec.seed,

@@ -6,9 +6,9 @@ use temper_core::{
 };
 
 use crate::{
-    Control, Observer, TorchError, attack,
+    Control, Observer, TorchError,
     batch::Images,
-    measure::{Attack, CHUNK, survivors},
+    measure::{CHUNK, Strike, survivors},
     models::Network,
 };
 
@@ -29,7 +29,7 @@ pub(crate) fn validate(
     images: &Images<'_>,
     observer: &mut dyn Observer,
 ) -> Result<Option<Accuracy>, TorchError> {
-    let mut right = |samples: &[usize], attack: Option<&Attack<'_>>| {
+    let mut right = |samples: &[usize], attack: Option<&Strike<'_>>| {
         let mut right = Vec::new();
         for chunk in samples.chunks(CHUNK) {
             if observer.control() != Control::Continue {
@@ -51,11 +51,11 @@ pub(crate) fn validate(
     let epsilon = spec.ramp.target().value();
     if epsilon > 0.0 {
         // The same noise every epoch, so that epochs can be compared.
-        let noise = Keyed::new(spec.seed, Purpose::ValidationNoise, 0, 0);
-        let attack = Attack {
-            pgd: attack::plain(&spec.validation.attack)?,
+        let noise = |run| Keyed::new(spec.seed, Purpose::ValidationNoise, 0, run);
+        let attack = Strike {
+            attack: &spec.validation.attack,
             epsilon,
-            noise,
+            noise: &noise,
         };
         let first: Vec<usize> = clean
             .into_iter()

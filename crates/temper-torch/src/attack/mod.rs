@@ -228,26 +228,6 @@ fn step(attack: &Attack, (epsilon, target): (f64, f64), steps: u32) -> f64 {
     }
 }
 
-/// The untargeted PGD of callers that know no other attack yet.
-pub(crate) fn pgd(
-    model: &Model<'_>,
-    batch: (&Tensor, &Tensor),
-    epsilon: f64,
-    pgd: &Pgd,
-    noise: Option<&Tensor>,
-) -> Result<Tensor, TorchError> {
-    let attack = Attack::Pgd(*pgd);
-    craft(model, batch, (epsilon, epsilon), &attack, pgd.steps, noise)
-}
-
-/// The settings of those callers.
-pub(crate) fn plain(attack: &Attack) -> Result<&Pgd, TorchError> {
-    match attack {
-        Attack::Pgd(pgd) => Ok(pgd),
-        Attack::Apgd(_) => Err(TorchError::BadInput(format!("{attack} cannot be run yet"))),
-    }
-}
-
 /// Whether an attack needs what the model says of the clean images.
 fn needs_clean_logits(attack: &Attack) -> bool {
     match attack {
