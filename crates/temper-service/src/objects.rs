@@ -103,6 +103,12 @@ pub fn artifact_path(key: &Digest, fence: i64) -> String {
     format!("{key}/{fence}/model.safetensors")
 }
 
+/// Where the model of the best epoch goes, beside the trained one.
+#[must_use]
+pub fn best_path(key: &Digest, fence: i64) -> String {
+    format!("{key}/{fence}/best.safetensors")
+}
+
 impl Objects {
     /// Opens the store at `url`: a folder (`file:///…`, made when missing) or a bucket
     /// (`s3://bucket/prefix`; credentials and endpoint from the usual `AWS_*` variables).

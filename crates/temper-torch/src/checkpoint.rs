@@ -3,22 +3,47 @@
 use serde::{Deserialize, Serialize};
 use temper_core::{Digest, schedule::Plateau};
 
-use crate::{TorchError, models::Network, optim::AdamW, tensors, tensors::Tensors};
+use crate::{
+    TorchError,
+    best::{Best, Rank, Values},
+    models::Network,
+    optim::AdamW,
+    tensors,
+    tensors::{HostTensor, Tensors},
+};
 
 /// Layout of the file; another one is refused.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 const MODEL: &str = "model.";
 const OPTIMISER: &str = "optimiser.";
+const BEST: &str = "best.";
 
-/// A run's state after some step.
+/// A run's state after some step: copies on the host, which may go to another thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
     /// Optimiser steps done.
     pub step: u64,
     /// Epochs done and reported.
     pub epochs: u32,
-    /// Safetensors: weights, running statistics, moments; counters in the metadata.
-    pub bytes: Vec<u8>,
+    /// Weights, running statistics, moments.
+    state: Vec<(String, HostTensor)>,
+    /// The best model, where it is not the state's own; shared with the run.
+    best: Option<Values>,
+    /// Counters.
+    header: String,
+}
+
+impl Checkpoint {
+    /// Safetensors, counters in their metadata; equal states give equal bytes.
+    ///
+    /// # Errors
+    /// When the format cannot hold it.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, TorchError> {
+        let state = self.state.iter().map(|(name, value)| (name.clone(), value));
+        let best = self.best.iter().flat_map(|values| values.iter());
+        let best = best.map(|(name, value)| (format!("{BEST}{name}"), value));
+        tensors::write_host(state.chain(best).collect(), self.header.clone())
+    }
 }
 
 /// Where a run stands.
@@ -52,40 +77,53 @@ struct Header {
     /// Key of the job, so that no other job goes on from here.
     training: Digest,
     counters: Counters,
+    /// Samples a forward pass: fewer than asked for where memory was short.
+    micro_batch: usize,
+    best: Option<Rank>,
+}
+
+/// A run's state as it is.
+pub(crate) struct State<'a> {
+    pub counters: Counters,
+    pub micro_batch: usize,
+    pub network: &'a Network,
+    pub optimiser: &'a AdamW,
+    pub best: Option<&'a Best>,
 }
 
 /// A checkpoint that has been read.
 pub(crate) struct Saved<'a> {
     pub counters: Counters,
+    pub micro_batch: usize,
+    pub best: Option<Best>,
     pub model: Tensors<'a>,
     pub optimiser: Tensors<'a>,
 }
 
-/// Writes a checkpoint of the job with the key `training`.
-pub(crate) fn encode(
-    training: Digest,
-    counters: Counters,
-    network: &Network,
-    optimiser: &AdamW,
-) -> Result<Checkpoint, TorchError> {
+/// Copies the state of the job with the key `training`.
+pub(crate) fn take(training: Digest, state: &State<'_>) -> Result<Checkpoint, TorchError> {
+    let counters = state.counters;
     let header = serde_json::to_string(&Header {
         version: VERSION,
         training,
         counters,
+        micro_batch: state.micro_batch,
+        best: state.best.map(|best| best.rank),
     })
     .map_err(|error| TorchError::Torch(error.to_string()))?;
-    let model = network
-        .parameters()
-        .iter()
-        .map(|p| (format!("{MODEL}{}", p.name), &p.tensor));
-    let moments = optimiser
-        .state()
-        .map(|(name, tensor)| (format!("{OPTIMISER}{name}"), tensor));
-    let bytes = tensors::write(model.chain(moments), header)?;
+    let model = state.network.parameters().iter();
+    let model = model.map(|p| (format!("{MODEL}{}", p.name), &p.tensor));
+    let moments = state.optimiser.state();
+    let moments = moments.map(|(name, tensor)| (format!("{OPTIMISER}{name}"), tensor));
+    let copies = model.chain(moments);
+    let copies = copies.map(|(name, tensor)| Ok((name, HostTensor::of(tensor)?)));
+    let apart = state.best.filter(|best| best.rank.step != counters.step);
     Ok(Checkpoint {
         step: counters.step,
         epochs: counters.epochs,
-        bytes,
+        state: copies.collect::<Result<_, TorchError>>()?,
+        best: apart.map(|best| best.values.clone()),
+        header,
     })
 }
 
@@ -111,8 +149,26 @@ pub(crate) fn decode(training: Digest, bytes: &[u8]) -> Result<Saved<'_>, TorchE
         )));
     }
     let (model, optimiser) = (tensors.below(MODEL), tensors.below(OPTIMISER));
+    let counters = header.counters;
+    let best = header.best.map(|rank| {
+        let values = if rank.step == counters.step {
+            tensors.below(MODEL)
+        } else {
+            tensors.below(BEST)
+        };
+        let values = values.to_host()?;
+        if values.is_empty() {
+            return Err(bad("its best model is missing".to_owned()));
+        }
+        Ok(Best {
+            rank,
+            values: values.into(),
+        })
+    });
     Ok(Saved {
-        counters: header.counters,
+        counters,
+        micro_batch: header.micro_batch,
+        best: best.transpose()?,
         model,
         optimiser,
     })

@@ -81,11 +81,16 @@ pub enum TorchError {
     /// Logits that are not finite, seen outside of training.
     #[error("the model's outputs are not finite")]
     NotFinite,
-    /// Training reached a loss that is not finite.
-    #[error("the loss is not finite at step {step}")]
+    /// Training reached a loss, or a gradient, that is not finite.
+    #[error(
+        "the loss or its gradient is not finite at step {step}; {}",
+        last_checkpoint(*.checkpoint)
+    )]
     Diverged {
         /// Optimiser steps done before it.
         step: u64,
+        /// Steps done at the last checkpoint, where there is one.
+        checkpoint: Option<u64>,
     },
     /// The thread that makes training batches could not start, or failed; what it said.
     #[error("training images cannot be loaded: {0}")]
@@ -150,6 +155,13 @@ impl TorchError {
             Self::Torch(first.to_owned())
         }
     }
+}
+
+fn last_checkpoint(step: Option<u64>) -> String {
+    step.map_or_else(
+        || "there is no checkpoint before".to_owned(),
+        |step| format!("the last checkpoint is of step {step}"),
+    )
 }
 
 impl From<tch::TchError> for TorchError {

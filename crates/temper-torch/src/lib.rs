@@ -9,12 +9,15 @@
 pub mod attack;
 pub mod augment;
 mod batch;
+mod best;
 mod checkpoint;
 mod engine;
 mod error;
 mod evaluator;
 mod measure;
+mod memory;
 pub mod models;
+pub mod objective;
 pub mod optim;
 mod plan;
 pub mod prefetch;
@@ -27,7 +30,10 @@ pub use checkpoint::Checkpoint;
 pub use engine::{Device, run, set_threads};
 pub use error::TorchError;
 pub use evaluator::{
-    EvaluateObserver, EvaluateOutcome, Measurement, Progress, Stage, StoredModel, evaluate,
+    EvaluateObserver, EvaluateOutcome, Interim, Measurement, Progress, Stage, StoredModel, evaluate,
 };
+pub use memory::PeakMemory;
 pub use models::ARCHITECTURES;
-pub use trainer::{Control, Interrupted, Observer, TrainOutcome, TrainedModel, Training, train};
+pub use trainer::{
+    BestModel, Control, Interrupted, Observer, TrainOutcome, TrainedModel, Training, train,
+};

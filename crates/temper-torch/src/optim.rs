@@ -75,6 +75,24 @@ impl Rates {
     }
 }
 
+/// Shortens `gradients` together to the length `limit` where they are longer, and gives their
+/// Euclidean length as it was, as torch's `clip_grad_norm_`: by `limit / (length + 1e-6)`.
+pub fn clip(gradients: &mut [Tensor], limit: f64) -> f64 {
+    let _no_grad = tch::no_grad_guard();
+    let lengths: Vec<Tensor> = gradients.iter().map(Tensor::norm).collect();
+    if lengths.is_empty() {
+        return 0.0;
+    }
+    let length = Tensor::stack(&lengths, 0).norm().double_value(&[]);
+    let factor = limit / (length + 1e-6);
+    if factor < 1.0 {
+        for gradient in gradients {
+            let _ = gradient.g_mul_scalar_(factor);
+        }
+    }
+    length
+}
+
 impl AdamW {
     /// An optimiser of all trained tensors of `network`, with no steps done.
     #[must_use]

@@ -39,6 +39,19 @@ impl Plan {
         })
     }
 
+    /// Samples a forward pass.
+    pub fn micro_batch(&self) -> usize {
+        self.micro_batch
+    }
+
+    /// The same steps, by other micro-batches of at least two samples.
+    pub fn with_micro_batch(self, micro_batch: usize) -> Self {
+        Self {
+            micro_batch,
+            ..self
+        }
+    }
+
     /// Optimiser steps an epoch; a last batch of a single sample is left out.
     pub fn steps_per_epoch(&self) -> u64 {
         let last = usize::from(self.samples % self.batch >= 2);

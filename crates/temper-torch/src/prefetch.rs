@@ -13,7 +13,7 @@ use temper_core::{
 };
 use temper_data::ImageSet;
 
-use crate::{TorchError, batch, engine, plan::Plan};
+use crate::{TorchError, batch, engine, objective, plan::Plan};
 
 /// Batches that lie ready, beside the one that is being made. They hide what a slow page costs,
 /// and each takes `n * 3 * s * s` bytes, five times that with noise.
@@ -30,7 +30,7 @@ pub struct Batch {
     pub pixels: Vec<u8>,
     /// `i64[n]`.
     pub labels: Vec<i64>,
-    /// Start noise of the attack, `f32[n, 3, s, s]` in `[-1, 1)`, where it wants one.
+    /// Start noise of the attack, `f32[n, 3, s, s]`, of the kind that it wants, where it wants one.
     pub noise: Option<Vec<f32>>,
 }
 
@@ -47,8 +47,18 @@ impl Loader {
     /// [`TorchError::BadInput`] for settings that cannot be trained on; [`TorchError::Loader`]
     /// when no thread can be started.
     pub fn start(spec: &TrainSpec, set: &ImageSet, step: u64) -> Result<Self, TorchError> {
+        Self::of_plan(Plan::new(spec, set.len())?, spec, set, step)
+    }
+
+    /// The same by `plan`, whose micro-batches may be smaller.
+    pub(crate) fn of_plan(
+        plan: Plan,
+        spec: &TrainSpec,
+        set: &ImageSet,
+        step: u64,
+    ) -> Result<Self, TorchError> {
         let work = Work {
-            plan: Plan::new(spec, set.len())?,
+            plan,
             spec: spec.clone(),
             set: set.clone(),
         };
@@ -124,7 +134,7 @@ impl Work {
             seed: self.spec.seed,
             plateau: Plateau::default(),
         });
-        let wanted = self.spec.training.attack.noise().filter(|_| crafts);
+        let wanted = objective::noise(&self.spec.training).filter(|_| crafts);
         let noise = wanted.map(|kind| {
             let keyed = Keyed::new(self.spec.seed, Purpose::TrainNoise, epoch, 0);
             batch::noise(&self.set, kind, &keyed, &samples)

@@ -1,31 +1,37 @@
 //! A run: its state, its steps, and how it stops.
 
-use std::time::{Duration, Instant};
+mod step;
 
-use tch::Tensor;
 use temper_core::{Digest, key, report::EpochMetrics, schedule::Moment, spec::TrainSpec};
+use temper_data::ImageSet;
 
 use crate::{
-    Control, Interrupted, Observer, TorchError, TrainOutcome, TrainedModel, Training, attack,
-    augment,
+    BestModel, Control, Device, Interrupted, Observer, TorchError, TrainOutcome, TrainedModel,
+    Training,
     batch::Images,
+    best::{Best, Rank},
     checkpoint::{self, Counters},
-    models::{Architecture, Draws, Head, Mode, Network, Source},
+    models::{Architecture, Head, Network, Source},
     optim::{AdamW, Rates},
     plan::Plan,
-    prefetch::{Batch, Loader},
+    prefetch::Loader,
     validation::validate,
 };
 
 pub(crate) struct Run<'a> {
     spec: &'a TrainSpec,
     key: Digest,
+    device: Device,
     plan: Plan,
+    /// Micro-batch by the job's settings; the plan's may be smaller.
+    asked_micro_batch: usize,
+    set: &'a ImageSet,
     train: Images<'a>,
     validation: Images<'a>,
     network: Network,
     optimiser: AdamW,
     counters: Counters,
+    best: Option<Best>,
     loader: Loader,
     /// Whether a batch has come.
     fed: bool,
@@ -42,33 +48,40 @@ impl<'a> Run<'a> {
         let wanted = (spec.data.image_size, architecture.classes);
         let train = Images::new("training", training.train, wanted, device)?;
         let validation = Images::new("validation", training.validation, wanted, device)?;
-        let plan = Plan::new(spec, train.len())?;
+        let mut plan = Plan::new(spec, train.len())?;
+        let asked_micro_batch = plan.micro_batch();
         let decay = spec.hyperparameters.weight_decay;
-        let (network, optimiser, counters) = if let Some(bytes) = resume {
+        let (network, optimiser, counters, best) = if let Some(bytes) = resume {
             let saved = checkpoint::decode(key, bytes)?;
             let source = Source::stored(&saved.model, Some(training.weights));
             let network = Network::load(&architecture, source, Head::Stored, device)
                 .map_err(|error| TorchError::BadCheckpoint(error.to_string()))?;
             let mut optimiser = AdamW::new(&network, decay);
             optimiser.restore(&saved.optimiser, saved.counters.step)?;
-            (network, optimiser, saved.counters)
+            plan = plan.with_micro_batch(saved.micro_batch);
+            (network, optimiser, saved.counters, saved.best)
         } else {
             let head = Head::Fresh { seed: spec.seed };
             let network = Network::pretrained(&architecture, training.weights, head, device)?;
             let optimiser = AdamW::new(&network, decay);
-            (network, optimiser, Counters::default())
+            (network, optimiser, Counters::default(), None)
         };
+        let network = network.in_precision(spec.training.precision)?;
         let saved = (counters.step, counters.epochs);
-        let loader = Loader::start(spec, training.train, counters.step)?;
+        let loader = Loader::of_plan(plan, spec, training.train, counters.step)?;
         Ok(Self {
             spec,
             key,
+            device,
             plan,
+            asked_micro_batch,
+            set: training.train,
             train,
             validation,
             network,
             optimiser,
             counters,
+            best,
             loader,
             fed: false,
             saved,
@@ -90,93 +103,33 @@ impl<'a> Run<'a> {
             }
             let trained = u64::from(self.counters.epochs + 1) * self.plan.steps_per_epoch();
             if self.counters.step < trained {
+                // Never between an epoch's last step and its end, which has a checkpoint of its
+                // own under the same count of steps.
+                if observer.wants_checkpoint() && self.save(observer)?.is_err() {
+                    return Ok(TrainOutcome::Aborted);
+                }
                 self.step()?;
             } else if self.close_epoch(observer)?.is_err() {
                 return Ok(TrainOutcome::Aborted);
             }
         }
-        let bytes = self.network.to_safetensors()?;
-        let (epochs, steps) = (self.counters.epochs, self.counters.step);
-        Ok(TrainOutcome::Finished(TrainedModel {
-            bytes,
-            epochs,
-            steps,
-        }))
+        Ok(TrainOutcome::Finished(self.finished()?))
     }
 
-    /// One optimiser step.
-    fn step(&mut self) -> Result<(), TorchError> {
-        let (started, mut waiting) = (Instant::now(), Duration::ZERO);
-        let step = self.counters.step;
-        let (moment, batch) = (self.moment(step), self.plan.batch(step));
-        let (mut loss, mut gradients) = (0.0, Vec::new());
-        for _ in self.plan.micro_batches(batch.clone()) {
-            let asked = Instant::now();
-            let part = self.loader.next_batch()?;
-            waiting += asked.elapsed();
-            if !std::mem::replace(&mut self.fed, true) {
-                tracing::info!(step, "first batch");
-            }
-            let (part_loss, part_gradients) = self.gradients(&part, &moment, batch.len())?;
-            loss += part_loss;
-            add(&mut gradients, part_gradients);
-        }
-        let rates = Rates::at(&self.spec.hyperparameters, step, self.plan.steps());
-        self.optimiser.step(&gradients, rates);
-        let counters = &mut self.counters;
-        counters.step += 1;
-        counters.samples += batch.len() as u64;
-        counters.loss_bits = (f64::from_bits(counters.loss_bits) + loss).to_bits();
-        counters.waiting_micros += micros(waiting);
-        counters.micros += micros(started.elapsed());
-        Ok(())
-    }
-
-    /// The summed loss of a batch's `part` and the gradient of its part of the mean loss over the
-    /// whole batch of `of` samples.
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a batch is far below 2^52 samples"
-    )]
-    fn gradients(
-        &self,
-        part: &Batch,
-        moment: &Moment,
-        of: usize,
-    ) -> Result<(f64, Vec<Tensor>), TorchError> {
-        let (settings, key) = (&self.spec.training, (self.spec.seed, part.epoch));
-        let (x, y) = self.train.to_device(&part.pixels, &part.labels);
-        let variations = augment::draw(&settings.augmentation, key, &part.samples);
-        let mut x = augment::vary(&x, &variations);
-        let alpha = self.spec.ramp.alpha(moment);
-        if alpha > 0.0 {
-            let noise = part.noise.as_deref();
-            let noise = noise.map(|noise| self.train.noise_to_device(noise));
-            let model = |x: &Tensor| self.network.logits(x, Mode::Evaluate);
-            let target = self.spec.ramp.target().value();
-            let steps = settings.attack_steps.at(alpha, settings.attack.steps());
-            let strength = (alpha * target, target);
-            let (attack, noise) = (&settings.attack, noise.as_ref());
-            x = attack::craft(&model, (&x, &y), strength, attack, steps, noise)
-                .map_err(|error| self.diverged(error))?;
-        }
-        let draws = Draws {
-            seed: self.spec.seed,
-            epoch: part.epoch,
-            samples: &part.samples,
-        };
-        let logits = self.network.logits(&x, Mode::Train(draws));
-        let loss = attack::cross_entropy_sum(&logits, &y);
-        let value = loss.double_value(&[]);
-        if !value.is_finite() {
-            return Err(self.diverged(TorchError::NotFinite));
-        }
-        let mean = loss / of as f64;
-        let parameters = self.optimiser.parameters();
-        Ok((
-            value,
-            Tensor::run_backward(&[&mean], &parameters, false, false),
-        ))
+    fn finished(&self) -> Result<TrainedModel, TorchError> {
+        let best = self.best.as_ref().map(|best| {
+            Ok::<_, TorchError>(BestModel {
+                bytes: self.network.host_to_safetensors(&best.values)?,
+                epoch: best.rank.epoch,
+            })
+        });
+        Ok(TrainedModel {
+            bytes: self.network.to_safetensors()?,
+            epochs: self.counters.epochs,
+            steps: self.counters.step,
+            best: best.transpose()?,
+            micro_batch_size: u32::try_from(self.plan.micro_batch()).unwrap_or(u32::MAX),
+        })
     }
 
     /// Validates and reports the epoch, then hands over a checkpoint. Validation that is told to
@@ -214,6 +167,8 @@ impl<'a> Run<'a> {
         if observer.epoch(metrics).is_err() {
             return Ok(Err(Interrupted));
         }
+        let rank = Rank::new((epochs, step), accuracy);
+        self.best = Some(Best::of(self.best.take(), rank, &self.network)?);
         let ramp = &self.spec.ramp;
         let plateau = accuracy.clean.map_or(plateau, |clean| {
             ramp.observe(plateau, clean, epochs, self.plan.epochs())
@@ -233,7 +188,14 @@ impl<'a> Run<'a> {
         if self.saved == state {
             return Ok(Ok(()));
         }
-        let made = checkpoint::encode(self.key, self.counters, &self.network, &self.optimiser)?;
+        let now = checkpoint::State {
+            counters: self.counters,
+            micro_batch: self.plan.micro_batch(),
+            network: &self.network,
+            optimiser: &self.optimiser,
+            best: self.best.as_ref(),
+        };
+        let made = checkpoint::take(self.key, &now)?;
         self.saved = state;
         Ok(observer.checkpoint(made))
     }
@@ -243,6 +205,7 @@ impl<'a> Run<'a> {
         match error {
             TorchError::NotFinite => TorchError::Diverged {
                 step: self.counters.step,
+                checkpoint: (self.saved.0 > 0).then_some(self.saved.0),
             },
             other => other,
         }
@@ -256,20 +219,5 @@ impl<'a> Run<'a> {
             seed: self.spec.seed,
             plateau: self.counters.plateau,
         }
-    }
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// Adds gradients tensor by tensor; the first ones are taken as they are.
-fn add(sum: &mut Vec<Tensor>, gradients: Vec<Tensor>) {
-    if sum.is_empty() {
-        *sum = gradients;
-        return;
-    }
-    for (sum, gradient) in sum.iter_mut().zip(gradients) {
-        *sum += gradient;
     }
 }

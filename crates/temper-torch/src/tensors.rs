@@ -139,6 +139,15 @@ impl<'a> Tensors<'a> {
         self.by_name.keys().map(String::as_str)
     }
 
+    /// Copies of all, on the host.
+    pub(crate) fn to_host(&self) -> Result<Vec<(String, HostTensor)>, TorchError> {
+        let copies = self.names().filter_map(|name| {
+            let tensor = self.get(name)?;
+            Some(HostTensor::of(&tensor).map(|copy| (name.to_owned(), copy)))
+        });
+        copies.collect()
+    }
+
     /// The text that was given to [`write()`].
     #[must_use]
     pub fn metadata(&self) -> Option<&str> {
@@ -204,21 +213,30 @@ pub fn write<'a>(
 ) -> Result<Vec<u8>, TorchError> {
     let mut views = Vec::new();
     for (name, tensor) in tensors {
-        views.push((name, Floats::of(tensor)?));
+        views.push((name, HostTensor::of(tensor)?));
     }
+    write_host(views, metadata)
+}
+
+/// The same of tensors on the host.
+pub(crate) fn write_host<V: View>(
+    views: Vec<(String, V)>,
+    metadata: String,
+) -> Result<Vec<u8>, TorchError> {
     let metadata = HashMap::from([(METADATA_KEY.to_owned(), metadata)]);
     safetensors::serialize(views, Some(metadata))
         .map_err(|error| TorchError::Torch(format!("cannot write safetensors: {error}")))
 }
 
-/// A tensor's values on the host.
-struct Floats {
+/// A tensor's values on the host, in single precision; it may go to other threads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HostTensor {
     shape: Vec<usize>,
     bytes: Vec<u8>,
 }
 
-impl Floats {
-    fn of(tensor: &Tensor) -> Result<Self, TorchError> {
+impl HostTensor {
+    pub fn of(tensor: &Tensor) -> Result<Self, TorchError> {
         let host = tensor
             .detach()
             .to_device(tch::Device::Cpu)
@@ -235,7 +253,25 @@ impl Floats {
     }
 }
 
-impl View for Floats {
+impl View for HostTensor {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.bytes)
+    }
+
+    fn data_len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+impl View for &HostTensor {
     fn dtype(&self) -> Dtype {
         Dtype::F32
     }

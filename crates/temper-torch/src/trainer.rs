@@ -52,8 +52,14 @@ pub trait Observer {
     /// [`Interrupted`] ends the run.
     fn epoch(&mut self, metrics: EpochMetrics) -> Result<(), Interrupted>;
 
-    /// The state to resume from: after every reported epoch, and at a drain, unless the state is
-    /// that of the checkpoint before.
+    /// Whether it is time for a checkpoint within an epoch; asked before every optimiser step.
+    fn wants_checkpoint(&mut self) -> bool {
+        false
+    }
+
+    /// The state to resume from: after every reported epoch, when wanted, and at a drain, unless
+    /// the state is that of the checkpoint before. A copy on the host: the run goes on while the
+    /// observer writes it elsewhere.
     ///
     /// # Errors
     /// [`Interrupted`] ends the run.
@@ -69,6 +75,19 @@ pub struct TrainedModel {
     pub epochs: u32,
     /// Optimiser steps done.
     pub steps: u64,
+    /// The model of the best epoch on the validation split; none of a run without epochs.
+    pub best: Option<BestModel>,
+    /// Samples a forward pass at the end: fewer than asked for where memory was short.
+    pub micro_batch_size: u32,
+}
+
+/// The model of an epoch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BestModel {
+    /// As [`TrainedModel::bytes`], and equal to them when the last epoch was the best.
+    pub bytes: Vec<u8>,
+    /// The epoch, from 0.
+    pub epoch: u32,
 }
 
 /// How a run ended.
@@ -83,8 +102,9 @@ pub enum TrainOutcome {
 }
 
 /// Trains. Every step crafts its batch in evaluation mode, at the strength that the schedule gives
-/// for the share of steps done, then takes one training-mode step on the adversarial batch alone;
-/// at strength 0 nothing is crafted. With `resume`, the bytes of a [`Checkpoint`] of the same job,
+/// for the share of steps done, then takes one training-mode step along the objective's gradient;
+/// at strength 0 nothing is crafted. Where memory is short, a model without batch norm goes on with
+/// half the micro-batch, twice at most. With `resume`, the bytes of a [`Checkpoint`] of the same job,
 /// the run goes on from there; on one thread it then yields the same weights to the last bit.
 ///
 /// # Errors

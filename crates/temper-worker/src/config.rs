@@ -1,6 +1,6 @@
 //! What the operator says about this machine.
 
-use std::{num::NonZeroUsize, thread};
+use std::{num::NonZeroUsize, thread, time::Duration};
 
 use clap::Args;
 use temper_data::Inputs;
@@ -32,6 +32,15 @@ pub struct Config {
     /// Images after which an evaluation looks whether it should stop; changes no result
     #[arg(long, env = "TEMPER_EVAL_BATCH", default_value = "64")]
     pub eval_batch: NonZeroUsize,
+    /// Time between checkpoints within an epoch, such as 90s, 10m or 1h
+    #[arg(
+        long,
+        env = "TEMPER_CHECKPOINT_EVERY",
+        default_value = "10m",
+        value_name = "TIME",
+        value_parser = time
+    )]
+    pub checkpoint_every: Duration,
     /// Stop when standard input ends: whoever started this worker is gone then, however it ended
     #[arg(long)]
     pub stop_on_stdin_eof: bool,
@@ -69,6 +78,19 @@ impl Config {
     }
 }
 
+/// Reads a count of seconds, minutes or hours, above 0.
+fn time(text: &str) -> Result<Duration, String> {
+    let units = [("s", 1), ("m", 60), ("h", 3600)];
+    let seconds = units.iter().find_map(|(unit, seconds)| {
+        let count: u64 = text.strip_suffix(unit)?.parse().ok()?;
+        count.checked_mul(*seconds)
+    });
+    seconds
+        .filter(|seconds| *seconds > 0)
+        .map(Duration::from_secs)
+        .ok_or_else(|| "a count of seconds, minutes or hours is wanted: 90s, 10m, 1h".to_owned())
+}
+
 fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname");
     name.map_or_else(|_| "worker".to_owned(), |name| name.trim().to_owned())
@@ -81,4 +103,19 @@ fn host_memory() -> Option<i64> {
         .find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kibibytes: i64 = total.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kibibytes.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_counts_with_a_unit() {
+        assert_eq!(time("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(time("10m"), Ok(Duration::from_mins(10)));
+        assert_eq!(time("2h"), Ok(Duration::from_hours(2)));
+        for text in ["", "10", "0s", "-1m", "1.5h", "m", "18446744073709551615h"] {
+            assert!(time(text).is_err(), "{text}");
+        }
+    }
 }

@@ -77,7 +77,11 @@ mod tests {
         let refused = ReportError::Refused(tonic::Status::invalid_argument("gaps"));
         for (error, class) in [
             (
-                TorchError::Diverged { step: 3 }.into(),
+                TorchError::Diverged {
+                    step: 3,
+                    checkpoint: Some(2),
+                }
+                .into(),
                 FailureClass::Diverged,
             ),
             (

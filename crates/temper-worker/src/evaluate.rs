@@ -11,8 +11,8 @@ use bytes::Bytes;
 use temper_core::{Digest, attack, spec::EvaluateSpec};
 use temper_data::ImageSet;
 use temper_torch::{
-    Checkpoint, Control, EvaluateObserver, EvaluateOutcome, Interrupted, Measurement, Progress,
-    StoredModel, TorchError,
+    Control, EvaluateObserver, EvaluateOutcome, Interim, Interrupted, Measurement, PeakMemory,
+    Progress, StoredModel, TorchError,
 };
 use tokio::sync::mpsc;
 
@@ -20,7 +20,7 @@ use crate::{
     JobError,
     assignment::{EvaluateTask, Object},
     job::{Attempt, Done, Switch},
-    report::Reports,
+    report::{Reports, Saved},
     train::{read, usable},
 };
 
@@ -64,7 +64,7 @@ const AHEAD: usize = 1;
 struct Reporter {
     switch: Switch,
     last: Instant,
-    checkpoints: mpsc::Sender<Checkpoint>,
+    checkpoints: mpsc::Sender<Interim>,
 }
 
 /// What a measurement needs.
@@ -85,10 +85,10 @@ impl EvaluateObserver for Reporter {
         self.last.elapsed() >= BETWEEN_CHECKPOINTS
     }
 
-    fn checkpoint(&mut self, checkpoint: Checkpoint) -> Result<(), Interrupted> {
+    fn checkpoint(&mut self, interim: Interim) -> Result<(), Interrupted> {
         self.last = Instant::now();
         self.checkpoints
-            .blocking_send(checkpoint)
+            .blocking_send(interim)
             .map_err(|_| Interrupted)
     }
 }
@@ -159,12 +159,16 @@ async fn measure(
         let test = (&*material.images, batch);
         let from = (device, resume.as_deref());
         // The reporter is dropped with the closure, which ends `pass_on`.
-        temper_torch::evaluate(&spec, model, test, from, &mut reporter)
+        let peak = PeakMemory::start(device);
+        let outcome = temper_torch::evaluate(&spec, model, test, from, &mut reporter);
+        (outcome, peak.bytes())
     });
-    let (outcome, passed) = tokio::join!(outcome, pass_on(attempt, &task.key, inbox));
+    let (ended, passed) = tokio::join!(outcome, pass_on(attempt, &task.key, inbox));
     // When reports fail, the measurement is aborted by that: theirs is the reason to tell.
     passed?;
-    match outcome?? {
+    let (outcome, peak) = ended?;
+    reports.note_peak(peak);
+    match outcome? {
         EvaluateOutcome::Finished(measured) => {
             log_measured(&measured);
             reports.complete_evaluation(&measured).await?;
@@ -179,10 +183,15 @@ async fn measure(
 async fn pass_on(
     attempt: &Attempt<'_>,
     key: &Digest,
-    mut inbox: mpsc::Receiver<Checkpoint>,
+    mut inbox: mpsc::Receiver<Interim>,
 ) -> Result<(), JobError> {
-    while let Some(checkpoint) = inbox.recv().await {
-        let passed = attempt.reports.checkpoint(key, checkpoint).await;
+    while let Some(interim) = inbox.recv().await {
+        let saved = Saved {
+            step: interim.pairs,
+            epochs: 0,
+            bytes: interim.bytes,
+        };
+        let passed = attempt.reports.checkpoint(key, saved).await;
         if passed.is_err() {
             attempt.switch.abort.cancel();
             return passed;

@@ -1,6 +1,6 @@
 //! One assignment, from its lease to its end.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use temper_data::Sources;
 use temper_proto::v1;
@@ -31,6 +31,7 @@ pub(crate) struct Host {
     pub models: Models,
     pub device: Device,
     pub eval_batch: usize,
+    pub checkpoint_every: Duration,
     pub stop: Stop,
     pub tasks: Tasks,
 }

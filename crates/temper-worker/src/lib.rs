@@ -8,6 +8,7 @@
 //! that it says of it carries the lease's fence.
 
 mod assignment;
+mod cadence;
 pub mod config;
 mod coordinator;
 mod engine;

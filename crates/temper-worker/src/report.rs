@@ -2,17 +2,23 @@
 //! has the same effect twice: epochs replace, objects are put if absent, and Complete under its own
 //! fence answers OK again.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use temper_core::{Digest, ErrorKind, job::FailureClass, report::EpochMetrics};
 use temper_proto::v1::{self, complete_request};
 use temper_service::{
     client::is_transient,
-    objects::{Objects, ObjectsError, Stored, artifact_path, checkpoint_path},
+    objects::{Objects, ObjectsError, Stored, artifact_path, best_path, checkpoint_path},
     status,
 };
-use temper_torch::{Checkpoint, Measurement, TrainedModel};
+use temper_torch::{Measurement, TrainedModel};
 use tonic::{Code, Status};
 
 use crate::{
@@ -55,12 +61,24 @@ impl Backoff {
     }
 }
 
+/// A checkpoint written down.
+#[derive(Debug, Clone)]
+pub(crate) struct Saved {
+    /// Optimiser steps done.
+    pub step: u64,
+    /// Epochs done and reported.
+    pub epochs: u32,
+    pub bytes: Vec<u8>,
+}
+
 /// Where a job's reports go. Clones share the lease.
 #[derive(Debug, Clone)]
 pub(crate) struct Reports {
     coordinator: Coordinator,
     objects: Objects,
     lease: Arc<Lease>,
+    /// The most memory of the device that the job used, in bytes; 0 when not known.
+    peak: Arc<AtomicI64>,
 }
 
 impl Reports {
@@ -69,7 +87,18 @@ impl Reports {
             coordinator,
             objects,
             lease,
+            peak: Arc::default(),
         }
+    }
+
+    /// Remembers what memory was used, for the report of how the job ended.
+    pub(crate) fn note_peak(&self, bytes: Option<u64>) {
+        let bytes = i64::try_from(bytes.unwrap_or(0)).unwrap_or(i64::MAX);
+        self.peak.fetch_max(bytes, Ordering::Relaxed);
+    }
+
+    fn peak(&self) -> i64 {
+        self.peak.load(Ordering::Relaxed)
     }
 
     pub(crate) fn lease(&self) -> &Arc<Lease> {
@@ -89,12 +118,8 @@ impl Reports {
     }
 
     /// Stores a checkpoint of the job with `key`, then makes it the one to resume from.
-    pub(crate) async fn checkpoint(
-        &self,
-        key: &Digest,
-        checkpoint: Checkpoint,
-    ) -> Result<(), JobError> {
-        let Checkpoint {
+    pub(crate) async fn checkpoint(&self, key: &Digest, checkpoint: Saved) -> Result<(), JobError> {
+        let Saved {
             step,
             epochs,
             bytes,
@@ -119,25 +144,34 @@ impl Reports {
         Ok(())
     }
 
-    /// Stores the trained model of the job with `key`, then hands it in.
+    /// Stores the trained model of the job with `key` and that of its best epoch, then hands them
+    /// in.
     pub(crate) async fn complete_training(
         &self,
         key: &Digest,
         model: TrainedModel,
     ) -> Result<(), JobError> {
-        let TrainedModel { bytes, epochs, .. } = model;
-        let path = artifact_path(key, self.fence());
-        let stored = self.put(&path, bytes.into()).await?;
-        let artifact = v1::Artifact {
-            size: length(&stored),
-            sha256: stored.sha256.to_string(),
-            path: stored.path,
-        };
-        let result = v1::TrainResult {
-            artifact: Some(artifact),
+        let TrainedModel {
+            bytes,
             epochs,
-            ..v1::TrainResult::default()
+            best,
+            micro_batch_size,
+            ..
+        } = model;
+        let path = artifact_path(key, self.fence());
+        let mut result = v1::TrainResult {
+            artifact: Some(self.artifact(&path, bytes).await?),
+            epochs,
+            best: None,
+            best_epoch: 0,
+            micro_batch_size,
+            peak_memory_bytes: self.peak(),
         };
+        if let Some(best) = best {
+            let path = best_path(key, self.fence());
+            result.best = Some(self.artifact(&path, best.bytes).await?);
+            result.best_epoch = best.epoch;
+        }
         self.complete(complete_request::Result::Train(result)).await
     }
 
@@ -151,7 +185,7 @@ impl Reports {
                 .map(|flag| v1::MaskingFlag::from(flag).into())
                 .collect(),
             // Nothing here knows the device's memory yet.
-            peak_memory_bytes: 0,
+            peak_memory_bytes: self.peak(),
             passes: measured.passes,
         };
         self.complete(complete_request::Result::Evaluate(result))
@@ -169,7 +203,7 @@ impl Reports {
             lease: self.reference(),
             failure_class: class,
             message,
-            ..v1::FailRequest::default()
+            peak_memory_bytes: self.peak(),
         };
         persist(&self.lease, || self.coordinator.fail(request.clone())).await
     }
@@ -186,6 +220,15 @@ impl Reports {
     pub(crate) async fn fetch(&self, object: &Object) -> Result<Bytes, JobError> {
         let get = || self.objects.get(&object.path, object.sha256, object.size);
         stored(&self.lease, get).await
+    }
+
+    async fn artifact(&self, path: &str, bytes: Vec<u8>) -> Result<v1::Artifact, JobError> {
+        let stored = self.put(path, bytes.into()).await?;
+        Ok(v1::Artifact {
+            size: length(&stored),
+            sha256: stored.sha256.to_string(),
+            path: stored.path,
+        })
     }
 
     async fn put(&self, path: &str, bytes: Bytes) -> Result<Stored, JobError> {
@@ -413,10 +456,41 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn best_model_is_stored_beside_the_last() {
+        let script = Script {
+            completes: [Some(Ok(()))].into(),
+            ..Script::default()
+        };
+        let mut running = Running::start(anywhere(), script).await;
+        let (reports, key) = (reports(&running), Digest::of(b"job"));
+        let model = TrainedModel {
+            bytes: vec![1; 10],
+            epochs: 3,
+            steps: 30,
+            best: Some(temper_torch::BestModel {
+                bytes: vec![2; 10],
+                epoch: 1,
+            }),
+            micro_batch_size: 8,
+        };
+        reports.complete_training(&key, model).await.unwrap();
+        assert_eq!(running.call().await, Call::Complete);
+        for (path, byte) in [(artifact_path(&key, 7), 1), (best_path(&key, 7), 2)] {
+            let sha256 = Digest::of(&[byte; 10]);
+            let object = Object {
+                path,
+                sha256,
+                size: 10,
+            };
+            assert_eq!(reports.fetch(&object).await.unwrap(), vec![byte; 10]);
+        }
+    }
+
+    #[tokio::test]
     async fn checkpoint_is_stored_before_it_is_registered() {
         let mut running = Running::start(anywhere(), Script::default()).await;
         let (reports, key) = (reports(&running), Digest::of(b"job"));
-        let checkpoint = Checkpoint {
+        let checkpoint = Saved {
             step: 40,
             epochs: 2,
             bytes: vec![7; 100],

@@ -80,6 +80,7 @@ pub async fn run(config: Config, stop: Stop) -> Result<(), SessionError> {
         models: Models::default(),
         device: config.device,
         eval_batch: config.eval_batch.get(),
+        checkpoint_every: config.checkpoint_every,
         tasks: Tasks::new(&stop),
         stop: stop.clone(),
     };

@@ -1,22 +1,23 @@
 //! A training job.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use temper_core::{Digest, report::EpochMetrics};
 use temper_data::{DataError, TrainingSplits};
 use temper_service::{objects::ObjectsError, status};
 use temper_torch::{
-    Checkpoint, Control, Interrupted, Observer, TorchError, TrainOutcome, Training,
+    Checkpoint, Control, Interrupted, Observer, PeakMemory, TorchError, TrainOutcome, Training,
 };
 use tokio::sync::mpsc;
 
 use crate::{
     JobError,
     assignment::{Object, TrainTask},
+    cadence::{Cadence, Unwritten},
     engine,
     job::{Attempt, Done, Switch},
-    report::Reports,
+    report::{Reports, Saved},
 };
 
 /// Reports that training may be ahead of their acknowledgement; each may hold a checkpoint.
@@ -32,6 +33,7 @@ enum Event {
 struct Reporter {
     switch: Switch,
     events: mpsc::Sender<Event>,
+    cadence: Cadence,
 }
 
 /// What training needs from disk.
@@ -52,7 +54,12 @@ impl Observer for Reporter {
             .map_err(|_| Interrupted)
     }
 
+    fn wants_checkpoint(&mut self) -> bool {
+        self.cadence.is_due(Instant::now())
+    }
+
     fn checkpoint(&mut self, checkpoint: Checkpoint) -> Result<(), Interrupted> {
+        self.cadence.handed_over(Instant::now());
         self.events
             .blocking_send(Event::Checkpoint(checkpoint))
             .map_err(|_| Interrupted)
@@ -131,9 +138,11 @@ async fn train(
         switch,
     } = attempt;
     let (events, inbox) = mpsc::channel(AHEAD);
+    let unwritten = Unwritten::default();
     let mut reporter = Reporter {
         switch: switch.clone(),
         events,
+        cadence: Cadence::new(host.checkpoint_every, Instant::now(), unwritten.clone()),
     };
     let (spec, material, device) = (Arc::clone(&task.spec), material.clone(), host.device);
     let training = host.engine.run(move || {
@@ -144,13 +153,18 @@ async fn train(
             validation: &material.splits.validation,
             device,
         };
+        let peak = PeakMemory::start(device);
         // The reporter is dropped with the closure, which ends `pass_on`.
-        temper_torch::train(&training, resume.as_deref(), &mut reporter)
+        let outcome = temper_torch::train(&training, resume.as_deref(), &mut reporter);
+        (outcome, peak.bytes())
     });
-    let (outcome, passed) = tokio::join!(training, pass_on(attempt, &task.key, inbox));
+    let passing = pass_on(attempt, &task.key, inbox, &unwritten);
+    let (ended, passed) = tokio::join!(training, passing);
     // When reports fail, training is aborted by that: theirs is the reason to tell.
     passed?;
-    match outcome?? {
+    let (outcome, peak) = ended?;
+    reports.note_peak(peak);
+    match outcome? {
         TrainOutcome::Finished(model) => {
             reports.complete_training(&task.key, model).await?;
             Ok(Done::Completed)
@@ -165,6 +179,7 @@ async fn pass_on(
     attempt: &Attempt<'_>,
     key: &Digest,
     mut inbox: mpsc::Receiver<Event>,
+    unwritten: &Unwritten,
 ) -> Result<(), JobError> {
     let Attempt {
         reports, switch, ..
@@ -175,7 +190,11 @@ async fn pass_on(
                 log(&metrics);
                 reports.epoch(&metrics).await.map_err(JobError::from)
             }
-            Event::Checkpoint(checkpoint) => reports.checkpoint(key, checkpoint).await,
+            Event::Checkpoint(checkpoint) => {
+                let written = write(reports, key, checkpoint).await;
+                unwritten.end();
+                written
+            }
         };
         if passed.is_err() {
             // Training must not go on unreported; a sender that waits is freed as `inbox` drops.
@@ -184,6 +203,19 @@ async fn pass_on(
         }
     }
     Ok(())
+}
+
+/// Writes a checkpoint down, off the libtorch thread and the async ones, and registers it.
+async fn write(reports: &Reports, key: &Digest, checkpoint: Checkpoint) -> Result<(), JobError> {
+    let (step, epochs) = (checkpoint.step, checkpoint.epochs);
+    let bytes = tokio::task::spawn_blocking(move || checkpoint.to_bytes()).await;
+    let bytes = bytes.map_err(|error| engine::Panicked(error.to_string()))??;
+    let saved = Saved {
+        step,
+        epochs,
+        bytes,
+    };
+    reports.checkpoint(key, saved).await
 }
 
 fn log(metrics: &EpochMetrics) {

@@ -14,11 +14,6 @@ pub fn cross_entropy(logits: &Tensor, y: &Tensor) -> Tensor {
     entropy(logits, y, Reduction::None)
 }
 
-/// Cross-entropy of logits `[n, classes]`, summed over the images, in single precision.
-pub(crate) fn cross_entropy_sum(logits: &Tensor, y: &Tensor) -> Tensor {
-    entropy(&logits.to_kind(Kind::Float), y, Reduction::Sum)
-}
-
 fn entropy(logits: &Tensor, y: &Tensor, reduction: Reduction) -> Tensor {
     logits.cross_entropy_loss(y, None::<&Tensor>, reduction, -100, 0.0)
 }

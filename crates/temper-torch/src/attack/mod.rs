@@ -21,9 +21,8 @@ mod radius;
 mod search;
 
 use tch::Tensor;
-use temper_core::attack::{ApgdLoss, Attack, Goal, Pgd, StepSize};
+use temper_core::attack::{ApgdLoss, Attack, Goal, StepSize};
 
-pub(crate) use loss::cross_entropy_sum;
 pub use radius::Radius;
 pub use search::{Found, search};
 

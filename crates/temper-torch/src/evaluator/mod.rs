@@ -21,7 +21,7 @@ use temper_core::{
 use temper_data::ImageSet;
 
 use crate::{
-    Checkpoint, Control, Interrupted, TorchError,
+    Control, Interrupted, TorchError,
     batch::Images,
     engine::{self, Device},
     models::{Architecture, Head, Mode, Network, Source},
@@ -67,6 +67,15 @@ pub struct Progress {
     pub pairs: u64,
 }
 
+/// What an evaluation goes on from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interim {
+    /// Pairs of sample and strength seen.
+    pub pairs: u64,
+    /// JSON, which names the evaluation.
+    pub bytes: Vec<u8>,
+}
+
 /// Who watches an evaluation, on the evaluation's own thread: it waits for every answer.
 pub trait EvaluateObserver {
     /// Asked after every batch. Once it is not `Continue` it stays so.
@@ -75,11 +84,11 @@ pub trait EvaluateObserver {
     /// Whether a checkpoint is due: asked after every batch, once `control` said `Continue`.
     fn checkpoint_due(&mut self) -> bool;
 
-    /// The state to resume from, when it is due and at a drain: `step` counts pairs, `epochs` is 0.
+    /// The state to resume from, when it is due and at a drain.
     ///
     /// # Errors
     /// [`Interrupted`] ends the evaluation.
-    fn checkpoint(&mut self, checkpoint: Checkpoint) -> Result<(), Interrupted>;
+    fn checkpoint(&mut self, interim: Interim) -> Result<(), Interrupted>;
 }
 
 /// What was measured.
@@ -111,7 +120,7 @@ pub enum EvaluateOutcome {
 /// wrong there is attacked at no strength and counts as wrong at all of them. Where there are
 /// several attacks, each runs on what the ones before have not broken.
 ///
-/// With `resume`, the bytes of a [`Checkpoint`] of the same evaluation, it goes on from there, and
+/// With `resume`, the bytes of an [`Interim`] of the same evaluation, it goes on from there, and
 /// yields what it would have without the interruption.
 ///
 /// `observer` is asked after every `batch` samples, rounded up to a multiple of 32. `batch` changes

@@ -9,8 +9,9 @@ use temper_core::{
     spec::{CurveMode, EvaluateSpec},
 };
 
+use super::Interim;
 use super::{Stage, flags::Signs};
-use crate::{Checkpoint, TorchError};
+use crate::TorchError;
 
 /// Layout of a checkpoint; another one is refused.
 const VERSION: u32 = 1;
@@ -207,16 +208,15 @@ impl State {
     }
 
     /// The state as a checkpoint of the job with the key `evaluation`.
-    pub fn encode(&self, evaluation: Digest) -> Result<Checkpoint, TorchError> {
+    pub fn encode(&self, evaluation: Digest) -> Result<Interim, TorchError> {
         let file = File {
             version: VERSION,
             evaluation,
             state: self,
         };
         let bytes = serde_json::to_vec(&file).map_err(|e| TorchError::Torch(e.to_string()))?;
-        Ok(Checkpoint {
-            step: self.pairs,
-            epochs: 0,
+        Ok(Interim {
+            pairs: self.pairs,
             bytes,
         })
     }

@@ -16,8 +16,8 @@ use temper_core::{
 };
 use temper_data::ImageSet;
 
-use super::{EvaluateObserver, EvaluateOutcome, Measurement, Progress, drive::Job};
-use crate::{Checkpoint, Control, Device, Interrupted, batch::Images};
+use super::{EvaluateObserver, EvaluateOutcome, Interim, Measurement, Progress, drive::Job};
+use crate::{Control, Device, Interrupted, batch::Images};
 
 const SIDE: u32 = 4;
 
@@ -112,7 +112,7 @@ impl EvaluateObserver for Silent {
         false
     }
 
-    fn checkpoint(&mut self, _: Checkpoint) -> Result<(), Interrupted> {
+    fn checkpoint(&mut self, _: Interim) -> Result<(), Interrupted> {
         Ok(())
     }
 }

@@ -3,18 +3,21 @@
 use std::path::Path;
 
 use tch::{Kind, Tensor};
-use temper_core::random::{Keyed, Purpose};
+use temper_core::{
+    random::{Keyed, Purpose},
+    spec::Precision,
+};
 
 use super::{
     Architecture, Backbone, Mode, Plan,
-    layers::{Linear, dropout},
+    layers::{Format, Linear, dropout},
     scripted::{self, ScriptedModule},
     source::{Builder, Parameter, Source, Unused},
 };
 use crate::{
     TorchError,
     engine::Device,
-    tensors::{self, Tensors},
+    tensors::{self, HostTensor, Tensors},
 };
 
 /// Standard deviation of a fresh head's weights: larger ones start at a loss far above chance.
@@ -40,6 +43,7 @@ pub struct Network {
     deviation: Tensor,
     backbone: Box<dyn Backbone>,
     classifier: Linear,
+    format: Format,
     parameters: Vec<Parameter>,
     unused: Unused,
 }
@@ -80,13 +84,14 @@ impl Network {
             features: i64::from(scripted.features),
             classes: i64::from(architecture.classes),
         };
+        let format = builder.format();
         let (classifier, rest) = shape.build(builder, head, device)?;
         parameters.extend(rest);
         let backbone = Box::new(module);
         Ok(Self::of_parts(
             architecture,
             backbone,
-            (classifier, parameters),
+            (classifier, format, parameters),
             device,
         ))
     }
@@ -133,17 +138,19 @@ impl Network {
             features: plan.features(),
             classes: i64::from(architecture.classes),
         };
+        let format = builder.format();
         let (classifier, parameters) = shape.build(builder, head, device)?;
         let unused = Unused::of(source, (prefix, plan.head()), &parameters, head);
         unused.log(source.origin());
-        let network = Self::of_parts(architecture, backbone, (classifier, parameters), device);
+        let parts = (classifier, format, parameters);
+        let network = Self::of_parts(architecture, backbone, parts, device);
         Ok(Self { unused, ..network })
     }
 
     fn of_parts(
         architecture: &Architecture,
         backbone: Box<dyn Backbone>,
-        (classifier, mut parameters): (Linear, Vec<Parameter>),
+        (classifier, format, mut parameters): (Linear, Format, Vec<Parameter>),
         device: Device,
     ) -> Self {
         parameters.sort_by(|a, b| a.name.cmp(&b.name));
@@ -159,9 +166,29 @@ impl Network {
             architecture: architecture.clone(),
             backbone,
             classifier,
+            format,
             parameters,
             unused: Unused::default(),
         }
+    }
+
+    /// The same, computing in `precision` from now on: in bfloat16 the products of linear layers and
+    /// convolutions, and nothing else. Attention's own products stay in single precision.
+    ///
+    /// # Errors
+    /// [`TorchError::Module`] for a scripted module, whose products are its own.
+    pub fn in_precision(self, precision: Precision) -> Result<Self, TorchError> {
+        if precision != Precision::Fp32 && self.architecture.scripted.is_some() {
+            return Err(TorchError::Module {
+                file: self.architecture.name,
+                reason: format!(
+                    "it computes as it was scripted, not in {}; fp32 will do",
+                    precision.as_str()
+                ),
+            });
+        }
+        self.format.set(precision);
+        Ok(self)
     }
 
     /// Features `f32[n, f]` of images `f32[n, 3, s, s]` with pixels in `[0, 1]`.
@@ -194,16 +221,37 @@ impl Network {
     /// # Errors
     /// When libtorch cannot copy a tensor to the host.
     pub fn to_safetensors(&self) -> Result<Vec<u8>, TorchError> {
+        let tensors = self.parameters.iter().map(|p| (p.name.clone(), &p.tensor));
+        tensors::write(tensors, self.metadata()?)
+    }
+
+    /// The same of values that [`Self::to_host`] gave.
+    pub(crate) fn host_to_safetensors(
+        &self,
+        values: &[(String, HostTensor)],
+    ) -> Result<Vec<u8>, TorchError> {
+        let views = values.iter().map(|(name, tensor)| (name.clone(), tensor));
+        tensors::write_host(views.collect(), self.metadata()?)
+    }
+
+    /// Copies of all named tensors, on the host.
+    pub(crate) fn to_host(&self) -> Result<Vec<(String, HostTensor)>, TorchError> {
+        let copy = |p: &Parameter| Ok((p.name.clone(), HostTensor::of(&p.tensor)?));
+        self.parameters.iter().map(copy).collect()
+    }
+
+    /// Whether what it does to a sample in training depends on the others.
+    pub(crate) fn has_batch_norm(&self) -> bool {
+        let is_statistic = |p: &Parameter| p.name.ends_with("running_mean");
+        self.parameters.iter().any(is_statistic)
+    }
+
+    fn metadata(&self) -> Result<String, TorchError> {
         let architecture = Architecture {
             prefix: String::new(),
             ..self.architecture.clone()
         };
-        let metadata = serde_json::to_string(&architecture)
-            .map_err(|error| TorchError::Torch(error.to_string()))?;
-        tensors::write(
-            self.parameters.iter().map(|p| (p.name.clone(), &p.tensor)),
-            metadata,
-        )
+        serde_json::to_string(&architecture).map_err(|error| TorchError::Torch(error.to_string()))
     }
 }
 
@@ -225,9 +273,10 @@ impl HeadShape {
             let classifier = Linear::new(&mut builder, name, features, classes);
             return Ok((classifier, builder.finish()?));
         };
+        let format = builder.format();
         let mut parameters = builder.finish()?;
         let fresh = self.fresh(seed)?;
-        let mut builder = Builder::new(&fresh, "", device);
+        let mut builder = Builder::new(&fresh, "", device).sharing(format);
         builder.head();
         let classifier = Linear::new(&mut builder, name, features, classes);
         parameters.extend(builder.finish()?);

@@ -4,7 +4,10 @@ use std::{collections::HashSet, path::Path};
 
 use tch::Tensor;
 
-use super::{layers::DropPath, network::Head};
+use super::{
+    layers::{DropPath, Format},
+    network::Head,
+};
 use crate::{TorchError, engine::Device, tensors::Tensors};
 
 /// Where a model's values come from.
@@ -74,6 +77,7 @@ pub(super) struct Builder<'a> {
     device: Device,
     is_head: bool,
     drop_paths: u32,
+    format: Format,
     taken: Vec<Parameter>,
     missing: Vec<String>,
     misshapen: Option<TorchError>,
@@ -87,10 +91,21 @@ impl<'a> Builder<'a> {
             device,
             is_head: false,
             drop_paths: 0,
+            format: Format::default(),
             taken: Vec::new(),
             missing: Vec::new(),
             misshapen: None,
         }
+    }
+
+    /// The same, its layers sharing `format` with others.
+    pub fn sharing(self, format: Format) -> Self {
+        Self { format, ..self }
+    }
+
+    /// The number format of its layers.
+    pub fn format(&self) -> Format {
+        self.format.clone()
     }
 
     /// Where the tensors go.

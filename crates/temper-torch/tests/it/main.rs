@@ -4,9 +4,12 @@
 mod attack;
 mod augment;
 mod evaluation;
+mod killed;
 mod models;
+mod objective;
 mod optim;
 mod parity;
+mod precision;
 mod prefetch;
 mod support;
 mod training;

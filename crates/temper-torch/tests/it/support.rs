@@ -166,6 +166,8 @@ pub struct Recorder {
     pub controls: usize,
     pub stop: Option<(usize, Control)>,
     pub refuse_epochs: bool,
+    /// Wants a checkpoint before every step.
+    pub wants_checkpoints: bool,
 }
 
 impl Recorder {
@@ -207,6 +209,10 @@ impl Observer for Recorder {
         }
     }
 
+    fn wants_checkpoint(&mut self) -> bool {
+        self.wants_checkpoints
+    }
+
     fn checkpoint(&mut self, checkpoint: Checkpoint) -> Result<(), Interrupted> {
         self.checkpoints.push(checkpoint);
         Ok(())
@@ -219,6 +225,15 @@ pub fn train_stripes(
     resume: Option<&[u8]>,
     recorder: &mut Recorder,
 ) -> Result<TrainOutcome, TorchError> {
+    train_stripes_with(spec, resume, recorder)
+}
+
+/// The same before any observer.
+pub fn train_stripes_with(
+    spec: &TrainSpec,
+    resume: Option<&[u8]>,
+    observer: &mut dyn Observer,
+) -> Result<TrainOutcome, TorchError> {
     set_threads(1);
     let (train_set, validation) = (striped(40, 0), striped(20, 1000));
     let training = Training {
@@ -228,7 +243,7 @@ pub fn train_stripes(
         validation: &validation,
         device: Device::CPU,
     };
-    train(&training, resume, recorder)
+    train(&training, resume, observer)
 }
 
 pub fn finished(outcome: TrainOutcome) -> TrainedModel {

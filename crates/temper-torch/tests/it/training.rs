@@ -44,7 +44,8 @@ fn interrupted(spec: &TrainSpec, after: usize) -> (Digest, Recorder, Checkpoint)
     assert_eq!(outcome, TrainOutcome::Drained);
     let checkpoint = first.checkpoints.pop().unwrap();
     let mut second = Recorder::default();
-    let model = finished(train_stripes(spec, Some(&checkpoint.bytes), &mut second).unwrap());
+    let model =
+        finished(train_stripes(spec, Some(&checkpoint.to_bytes().unwrap()), &mut second).unwrap());
     first.epochs.append(&mut second.epochs);
     (Digest::of(&model.bytes), first, checkpoint)
 }
@@ -151,7 +152,7 @@ fn checkpoint_that_is_damaged_or_of_another_job_is_told_apart() {
         let error = train_stripes(spec, Some(bytes), &mut Recorder::default()).unwrap_err();
         assert!(matches!(error, TorchError::BadCheckpoint(_)), "{error:?}");
     };
-    let bytes = &checkpoint.bytes;
+    let bytes = &checkpoint.to_bytes().unwrap();
     refused(&spec(), &bytes[..bytes.len() - 1]);
     refused(&spec(), &bytes[..9]);
     refused(&spec(), b"");
@@ -174,7 +175,7 @@ fn time_spent_waiting_outlives_a_resume_in_the_middle_of_an_epoch() {
     let (_, _, checkpoint) = interrupted(&spec(), 2);
     assert_eq!((checkpoint.step, checkpoint.epochs), (2, 0));
     // Two steps of eleven days, half of it waiting: what comes after hardly counts.
-    let slow = with_header(&checkpoint.bytes, |header| {
+    let slow = with_header(&checkpoint.to_bytes().unwrap(), |header| {
         let counters = &mut header["counters"];
         assert!(counters["waiting_micros"].as_u64() <= counters["micros"].as_u64());
         counters["micros"] = 1_000_000_000_000_u64.into();
@@ -216,7 +217,7 @@ fn loss_that_is_not_finite_is_divergence_with_its_step() {
     spec.hyperparameters.learning_rate = 1e30;
     let error = train_stripes(&spec, None, &mut Recorder::default()).unwrap_err();
     assert!(
-        matches!(error, TorchError::Diverged { step: 1.. }),
+        matches!(error, TorchError::Diverged { step: 1.., .. }),
         "{error:?}"
     );
     assert_eq!(error.kind(), ErrorKind::Diverged);

@@ -2,6 +2,7 @@
 
 use tch::Tensor;
 
+use super::Format;
 use crate::models::source::Builder;
 
 /// How a convolution pads its input with zeros.
@@ -63,6 +64,7 @@ pub(in crate::models) struct Conv {
     bias: Option<Tensor>,
     shape: ConvShape,
     padding: Padding,
+    format: Format,
 }
 
 impl Conv {
@@ -84,6 +86,7 @@ impl Conv {
             bias: None,
             shape,
             padding,
+            format: builder.format(),
         }
     }
 
@@ -114,14 +117,10 @@ impl Conv {
             Padding::TensorFlow if stride > 1 => (pad_as_tensorflow(x, kernel, stride), 0),
             Padding::TensorFlow | Padding::Symmetric => (x.shallow_clone(), symmetric),
         };
-        x.conv2d(
-            &self.weight,
-            self.bias.as_ref(),
-            [stride; 2],
-            [padding; 2],
-            [1, 1],
-            groups,
-        )
+        let values = (&self.weight, self.bias.as_ref());
+        self.format.product(&x, values, |x, weight, bias| {
+            x.conv2d(weight, bias, [stride; 2], [padding; 2], [1, 1], groups)
+        })
     }
 }
 

@@ -2,12 +2,14 @@
 
 use tch::Tensor;
 
+use super::Format;
 use crate::models::source::Builder;
 
 /// A linear layer, `[.., inputs]` to `[.., outputs]`.
 pub(in crate::models) struct Linear {
     weight: Tensor,
     bias: Option<Tensor>,
+    format: Format,
 }
 
 /// Two linear layers with an exact GELU (Hendrycks and Gimpel 2016) between them, timm's `Mlp`.
@@ -29,11 +31,18 @@ impl Linear {
         Self {
             weight: builder.parameter(format!("{name}.weight"), &[outputs, inputs]),
             bias: None,
+            format: builder.format(),
         }
     }
 
+    #[expect(
+        clippy::redundant_closure_for_method_calls,
+        reason = "the method itself takes a bias of one lifetime alone"
+    )]
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        x.linear(&self.weight, self.bias.as_ref())
+        let values = (&self.weight, self.bias.as_ref());
+        self.format
+            .product(x, values, |x, weight, bias| x.linear(weight, bias))
     }
 }
 

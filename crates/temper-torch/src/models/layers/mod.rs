@@ -5,6 +5,7 @@
 mod attention;
 mod conv;
 mod drop;
+mod format;
 mod linear;
 mod norm;
 
@@ -12,6 +13,7 @@ pub(super) use self::{
     attention::Attention,
     conv::{Conv, ConvShape, channels_last},
     drop::{DropPath, dropout},
+    format::Format,
     linear::{Linear, Mlp},
     norm::{BatchNorm, LayerNorm},
 };

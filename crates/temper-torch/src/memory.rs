@@ -1,0 +1,107 @@
+//! How much memory a job takes, and what is done when there is not enough.
+
+use std::fs;
+
+use crate::engine::Device;
+
+/// How often a micro-batch may be halved: a quarter of what was asked for.
+const LEAST_SHARE: usize = 4;
+
+/// The most memory that was in use since it was started.
+///
+/// On the processor it is the peak of the process's resident memory, images and all, which Linux
+/// counts; elsewhere it is not known. On a GPU it is not measured: libtorch's count is not
+/// offered to other languages, and the driver's needs its own library.
+#[derive(Debug, Clone, Copy)]
+pub struct PeakMemory {
+    device: Device,
+}
+
+impl PeakMemory {
+    /// Starts to count anew. One job at a time: the count is the process's.
+    #[must_use]
+    pub fn start(device: Device) -> Self {
+        // 5: "reset the peak resident set size" (proc_pid_clear_refs(5)). Where it is refused the
+        // peak is that of the process's whole life, which is still an upper bound.
+        let _refused = fs::write("/proc/self/clear_refs", "5");
+        Self { device }
+    }
+
+    /// What was started elsewhere.
+    pub(crate) fn of(device: Device) -> Self {
+        Self { device }
+    }
+
+    /// Bytes so far; none where it is not known.
+    #[must_use]
+    pub fn bytes(&self) -> Option<u64> {
+        if self.device == Device::CPU {
+            status("VmHWM:")
+        } else {
+            None
+        }
+    }
+}
+
+/// Half of the micro-batch `size`, where that may help: `asked` is what the job's settings say.
+/// With batch norm another size is another training, and so there is none.
+pub(crate) fn smaller(size: usize, asked: usize, batch_norm: bool) -> Option<usize> {
+    let half = size / 2;
+    (!batch_norm && half >= 2 && half * LEAST_SHARE >= asked).then_some(half)
+}
+
+/// What is said of a lack of memory, `reason`, at micro-batches of `size`.
+pub(crate) fn advice(reason: &str, size: usize, peak: Option<u64>) -> String {
+    let peak = peak.map_or_else(String::new, |bytes| {
+        format!("; {} MiB were in use at most", bytes >> 20)
+    });
+    let advice = if size >= 4 {
+        format!("micro_batch_size {} takes about half of it", size / 2)
+    } else {
+        "no smaller micro_batch_size is left: smaller images or another model may fit".to_owned()
+    };
+    format!("{reason}{peak}; at micro_batch_size {size}: {advice}")
+}
+
+/// A number of bytes in `/proc/self/status`.
+fn status(name: &str) -> Option<u64> {
+    let facts = fs::read_to_string("/proc/self/status").ok()?;
+    let line = facts.lines().find_map(|line| line.strip_prefix(name))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn micro_batch_is_halved_twice_at_most_and_never_under_batch_norm() {
+        assert_eq!(smaller(16, 16, false), Some(8));
+        assert_eq!(smaller(8, 16, false), Some(4));
+        assert_eq!(smaller(4, 16, false), None);
+        assert_eq!(smaller(3, 3, false), None);
+        assert_eq!(smaller(16, 16, true), None);
+    }
+
+    #[test]
+    fn advice_names_peak_and_what_would_fit() {
+        let text = advice("it is full", 16, Some(3 << 30));
+        assert!(
+            text.contains("3072 MiB") && text.contains("micro_batch_size 8"),
+            "{text}"
+        );
+        assert!(advice("it is full", 2, None).contains("no smaller"));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn peak_remembers_what_is_freed_again() {
+        let peak = PeakMemory::start(Device::CPU);
+        let before = peak.bytes().unwrap();
+        let much = std::hint::black_box(vec![1_u8; 256 << 20]);
+        drop(much);
+        let grown = peak.bytes().unwrap() - before;
+        assert!(grown > 200 << 20, "{grown}");
+    }
+}
