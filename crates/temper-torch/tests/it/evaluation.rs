@@ -269,8 +269,8 @@ fn checkpoint_of_another_evaluation_or_layout_is_refused() {
     for length in (0..bytes.len()).step_by(7) {
         refused(&spec, &test, &bytes[..length]);
     }
-    let text = String::from_utf8(bytes).unwrap();
-    let newer = text.replacen("\"version\":1", "\"version\":2", 1);
+    let json = String::from_utf8(bytes).unwrap();
+    let newer = json.replacen("\"version\":1", "\"version\":2", 1);
     assert!(refused(&spec, &test, newer.as_bytes()).contains("layout"));
 }
 
