@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use temper_core::spec::RESULT_VERSION;
+use temper_core::spec::{Precision, RESULT_VERSION};
 use temper_data::DataError;
 use temper_proto::v1;
 use temper_service::{
@@ -130,13 +130,14 @@ async fn register(
     coordinator: &Coordinator,
 ) -> Result<Option<Terms>, SessionError> {
     let incarnation = Uuid::new_v4().to_string();
+    let precisions = Precision::ALL.map(|precision| v1::Precision::from(precision).into());
     let request = v1::RegisterRequest {
         incarnation: incarnation.clone(),
         worker: config.worker_name(),
         device: config.device.to_string(),
         memory_bytes: config.memory_bytes(),
         result_versions: vec![RESULT_VERSION],
-        precisions: Vec::new(),
+        precisions: precisions.to_vec(),
     };
     let attempts = async {
         let (mut backoff, mut told) = (Backoff::new(), false);

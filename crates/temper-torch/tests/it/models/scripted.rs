@@ -6,6 +6,7 @@ use tch::Tensor;
 use temper_core::{
     ErrorKind,
     catalog::{Normalisation, Scripted},
+    spec::Precision,
 };
 use temper_torch::{
     Device, TorchError,
@@ -138,6 +139,23 @@ fn modules_that_cannot_be_trained_here_are_refused_with_the_reason() {
         let text = error.to_string();
         assert!(text.contains(name) && text.contains(reason), "{text}");
     }
+}
+
+#[test]
+fn scripted_module_refuses_bfloat16() {
+    assert!(
+        fresh("trainable.pt")
+            .unwrap()
+            .in_precision(Precision::Fp32)
+            .is_ok()
+    );
+    let network = fresh("trainable.pt").unwrap();
+    let error = network
+        .in_precision(Precision::Bf16)
+        .map(|_| ())
+        .unwrap_err();
+    assert!(matches!(error, TorchError::Module { .. }), "{error:?}");
+    assert!(error.to_string().contains("fp32 will do"), "{error}");
 }
 
 #[test]
