@@ -30,7 +30,7 @@ pub use search::{Found, search};
 use crate::TorchError;
 use input::Input;
 use loss::Objective;
-use method::{Forward, start};
+use method::{Check, Forward, start};
 
 /// A model in evaluation mode: pixels `f32[n, c, h, w]` to logits `[n, classes]`.
 pub type Model<'a> = dyn Fn(&Tensor) -> Tensor + 'a;
@@ -87,7 +87,7 @@ pub fn craft(
         let _no_grad = tch::no_grad_guard();
         let objective = Objective::training(model, &input, attack)?;
         let losses = |logits: &Tensor| objective.losses(logits, y);
-        let check = |logits: &Tensor| input.check_logits(logits, attack);
+        let check = |logits: &Tensor| input.check_logits(logits, input.len(), attack);
         run.drive(model, x, (&losses, &check), noise, &mut |_| {})
     })
 }
@@ -118,7 +118,7 @@ pub fn craft_on(
             return Ok(x.shallow_clone());
         }
         let _no_grad = tch::no_grad_guard();
-        let check = |logits: &Tensor| input.check_logits(logits, attack);
+        let check = |logits: &Tensor| input.check_logits(logits, input.len(), attack);
         run.drive(model, x, (losses, &check), noise, &mut |_| {})
     })
 }
@@ -154,7 +154,7 @@ pub fn trace(
             radius: radius.clone(),
         };
         let losses = |logits: &Tensor| objective.losses(logits, y);
-        let check = |logits: &Tensor| input.check_logits(logits, attack);
+        let check = |logits: &Tensor| input.check_logits(logits, input.len(), attack);
         run.drive(model, x, (&losses, &check), noise, observe)
     })
 }
@@ -167,9 +167,6 @@ struct Run<'a> {
     /// Of PGD.
     step: Radius,
 }
-
-/// What is done with the first logits.
-type Check<'a> = dyn Fn(&Tensor) -> Result<(), TorchError> + 'a;
 
 impl Run<'_> {
     /// Runs all steps, and looks only once at whether all losses were finite: asking at every step
@@ -188,10 +185,8 @@ impl Run<'_> {
         for step in 0..self.steps {
             let images = method.iterate();
             observe(&Iterate { step, images });
-            let forward = Forward::run(model, images, losses);
-            if step == 0 {
-                check(&forward.logits)?;
-            }
+            let check = (step == 0).then_some(check);
+            let forward = Forward::run(model, images, (losses, check))?;
             total += &forward.total;
             let found = forward.losses.shallow_clone();
             method.advance(&found, &forward.gradient());
