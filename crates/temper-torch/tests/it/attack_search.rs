@@ -1,4 +1,9 @@
 //! APGD against pyautoattack, and the search of evaluation.
+#![expect(
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    reason = "places and pixels of a few images"
+)]
 
 use std::cell::RefCell;
 
