@@ -62,14 +62,20 @@ impl<'a> Input<'a> {
         self.y.unwrap_or(self.x)
     }
 
-    /// Whether the model's outputs have the right shape, and enough classes.
-    pub fn check_logits(&self, logits: &Tensor, attack: &Attack) -> Result<(), TorchError> {
+    /// Whether the model's outputs for `images` of the batch have the right shape, and enough
+    /// classes.
+    pub fn check_logits(
+        &self,
+        logits: &Tensor,
+        images: usize,
+        attack: &Attack,
+    ) -> Result<(), TorchError> {
         let shape = logits.size();
         let &[count, classes] = shape.as_slice() else {
             return bad(format!("logits must be [n, classes], not {shape:?}"));
         };
-        if usize::try_from(count) != Ok(self.len) {
-            return bad(format!("{count} logits for {} images", self.len));
+        if usize::try_from(count) != Ok(images) {
+            return bad(format!("{count} logits for {images} images"));
         }
         if classes < i64::from(attack.classes()) {
             let needed = attack.classes();

@@ -77,7 +77,7 @@ impl Objective {
             return Ok(Self::untargeted(attack));
         }
         let logits = logits(model, input.x);
-        input.check_logits(&logits, attack)?;
+        input.check_logits(&logits, input.len(), attack)?;
         Ok(Self::towards(
             attack,
             &classes(attack, &logits, input.y()).select(1, 0),

@@ -44,6 +44,9 @@ pub(super) fn start(
     })
 }
 
+/// What is made sure of logits before losses are taken of them.
+pub(super) type Check<'a> = dyn Fn(&Tensor) -> Result<(), TorchError> + 'a;
+
 /// A forward pass that a backward pass may follow.
 pub(super) struct Forward {
     input: Tensor,
@@ -58,19 +61,24 @@ pub(super) struct Forward {
 }
 
 impl Forward {
-    pub fn run(model: &Model<'_>, images: &Tensor, losses: &Losses<'_>) -> Self {
+    pub fn run(
+        model: &Model<'_>,
+        images: &Tensor,
+        (losses, check): (&Losses<'_>, Option<&Check<'_>>),
+    ) -> Result<Self, TorchError> {
         tch::with_grad(|| {
             let input = images.detach().set_requires_grad(true);
             let logits = logits(model, &input);
+            check.map_or(Ok(()), |check| check(&logits))?;
             let losses = losses(&logits);
             let loss = losses.sum(Kind::Float);
-            Self {
+            Ok(Self {
                 logits: logits.detach(),
                 losses: losses.detach(),
                 total: loss.detach(),
                 input,
                 loss,
-            }
+            })
         })
     }
 

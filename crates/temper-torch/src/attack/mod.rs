@@ -29,7 +29,7 @@ pub use search::{Found, search};
 use crate::TorchError;
 use input::Input;
 use loss::Objective;
-use method::{Forward, start};
+use method::{Check, Forward, start};
 
 /// A model in evaluation mode: pixels `f32[n, c, h, w]` to logits `[n, classes]`.
 pub type Model<'a> = dyn Fn(&Tensor) -> Tensor + 'a;
@@ -86,7 +86,7 @@ pub fn craft(
         let _no_grad = tch::no_grad_guard();
         let objective = Objective::training(model, &input, attack)?;
         let losses = |logits: &Tensor| objective.losses(logits, y);
-        let check = |logits: &Tensor| input.check_logits(logits, attack);
+        let check = |logits: &Tensor| input.check_logits(logits, input.len(), attack);
         run.drive(model, x, (&losses, &check), noise, &mut |_| {})
     })
 }
@@ -117,7 +117,7 @@ pub fn craft_on(
             return Ok(x.shallow_clone());
         }
         let _no_grad = tch::no_grad_guard();
-        let check = |logits: &Tensor| input.check_logits(logits, attack);
+        let check = |logits: &Tensor| input.check_logits(logits, input.len(), attack);
         run.drive(model, x, (losses, &check), noise, &mut |_| {})
     })
 }
@@ -153,7 +153,7 @@ pub fn trace(
             radius: radius.clone(),
         };
         let losses = |logits: &Tensor| objective.losses(logits, y);
-        let check = |logits: &Tensor| input.check_logits(logits, attack);
+        let check = |logits: &Tensor| input.check_logits(logits, input.len(), attack);
         run.drive(model, x, (&losses, &check), noise, observe)
     })
 }
@@ -166,9 +166,6 @@ struct Run<'a> {
     /// Of PGD.
     step: Radius,
 }
-
-/// What is done with the first logits.
-type Check<'a> = dyn Fn(&Tensor) -> Result<(), TorchError> + 'a;
 
 impl Run<'_> {
     /// Runs all steps, and looks only once at whether all losses were finite: asking at every step
@@ -187,10 +184,8 @@ impl Run<'_> {
         for step in 0..self.steps {
             let images = method.iterate();
             observe(&Iterate { step, images });
-            let forward = Forward::run(model, images, losses);
-            if step == 0 {
-                check(&forward.logits)?;
-            }
+            let check = (step == 0).then_some(check);
+            let forward = Forward::run(model, images, (losses, check))?;
             total += &forward.total;
             let found = forward.losses.shallow_clone();
             method.advance(&found, &forward.gradient());

@@ -7,7 +7,7 @@ use super::{
     Model, Radius,
     input::Input,
     loss::{self, Objective},
-    method::{Forward, norms, start},
+    method::{Check, Forward, norms, start},
     needs_clean_logits, step,
 };
 use crate::TorchError;
@@ -57,6 +57,7 @@ pub fn search(
         let mut search = Search {
             model,
             batch: (x, y),
+            input: &input,
             radius,
             attack,
             found: Found {
@@ -77,6 +78,7 @@ pub fn search(
 struct Search<'a> {
     model: &'a Model<'a>,
     batch: (&'a Tensor, &'a Tensor),
+    input: &'a Input<'a>,
     radius: &'a Radius,
     attack: &'a Attack,
     found: Found,
@@ -139,7 +141,7 @@ impl Search<'_> {
         let (x, y) = (x.index_select(0, &index), y.index_select(0, &index));
         let logits = loss::logits(self.model, &x);
         self.count(places.len());
-        Input::checked(&x, Some(&y))?.check_logits(&logits, self.attack)?;
+        self.check(&logits, places.len())?;
         for (&place, wrong) in places.iter().zip(wrong(&logits, &y)?) {
             self.found.broken[place] = wrong;
         }
@@ -164,13 +166,12 @@ impl Search<'_> {
             let (logits, forward) = if is_last {
                 (loss::logits(self.model, method.iterate()), None)
             } else {
-                let forward = Forward::run(self.model, method.iterate(), &losses);
+                let check = |logits: &Tensor| self.check(logits, active.places.len());
+                let check: Option<&Check<'_>> = if done == 0 { Some(&check) } else { None };
+                let forward = Forward::run(self.model, method.iterate(), (&losses, check))?;
                 (forward.logits.shallow_clone(), Some(forward))
             };
             self.count(active.places.len());
-            if done == 0 {
-                Input::checked(&x, Some(&active.y))?.check_logits(&logits, attack)?;
-            }
             let wrong = wrong(&logits, &active.y)?;
             self.take(&active.places, &wrong, method.iterate());
             let Some(forward) = forward.filter(|_| wrong.contains(&false)) else {
@@ -232,6 +233,10 @@ impl Search<'_> {
         let all = 0..self.found.broken.len();
         all.filter(|&place| !self.found.broken[place] && self.radius.at(place) > 0.0)
             .collect()
+    }
+
+    fn check(&self, logits: &Tensor, images: usize) -> Result<(), TorchError> {
+        self.input.check_logits(logits, images, self.attack)
     }
 
     /// Counts passes of so many images.

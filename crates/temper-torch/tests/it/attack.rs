@@ -34,7 +34,7 @@ fn pgd(
 }
 
 /// The network of `parity/make_pgd.py`.
-fn small(weights: &Tensors, x: &Tensor) -> Tensor {
+pub fn small(weights: &Tensors, x: &Tensor) -> Tensor {
     let of = |name: &str| weights.get(name).unwrap();
     let x = x.conv2d(
         &of("conv.weight"),

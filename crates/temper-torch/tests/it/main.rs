@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod attack;
+mod attack_search;
 mod augment;
 mod evaluation;
 mod killed;
