@@ -11,7 +11,7 @@ pub struct EpochMetrics {
     pub epsilon: f64,
     /// Learning rate of the pretrained part at the epoch's last step.
     pub learning_rate: f64,
-    /// Mean training cross-entropy over the epoch's samples, as trained on.
+    /// Mean training loss over the epoch's samples, as trained on: of TRADES the whole of it.
     pub train_loss: f64,
     /// Share of the validation split classified rightly, in `[0, 1]`; none for an empty split.
     pub validation_accuracy: Option<f64>,
