@@ -26,7 +26,7 @@ pub struct Found {
     /// images costs `2 n`.
     pub passes: u64,
     /// Whether the first gradient in the image is zero in all its pixels, which no attack that
-    /// follows gradients can work with.
+    /// follows gradients can work with; of what the start does not break already.
     pub zero_gradients: Vec<bool>,
 }
 
@@ -223,7 +223,8 @@ impl Search<'_> {
     fn note_zeros(&mut self, places: &[usize], gradient: &Tensor) -> Result<(), TorchError> {
         let zero = norms(gradient, Norm::Linf).flatten(0, -1).eq(0.0);
         for (&place, zero) in places.iter().zip(bools(&zero)?) {
-            self.found.zero_gradients[place] = zero;
+            // What the start broke has no gradient where it is alone: company must not change that.
+            self.found.zero_gradients[place] = zero && !self.found.broken[place];
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use temper_core::report::MaskingFlag;
 const ZERO_GRADIENTS: f64 = 0.01;
 
 /// Share of the attacked pairs that a later attack broke, and not the first, above which that is a
-/// sign. Between APGD on the cross-entropy and on the targeted DLR, honest models lie at 3% to 5%.
+/// sign: a choice of this project, not measured.
 const LATER_ATTACK: f64 = 0.1;
 
 /// Fewer pairs than this say nothing of an attack.
