@@ -49,12 +49,12 @@ pub struct Iterate<'a> {
 /// Adversarial images `f32[n, c, h, w]` for training, within `epsilon` of `x` and in `[0, 1]`.
 ///
 /// `epsilon` is the strength now, `target` the one that its schedule leads to: an absolute step of
-/// PGD shrinks as epsilon is below it ([`Pgd::step`]). `steps` may be fewer than the attack's; a
+/// PGD shrinks as epsilon is below it ([`Pgd::step`](temper_core::attack::Pgd::step)). `steps` may be fewer than the attack's; a
 /// relative step of PGD is then longer, so that together they go as far. `y` are labels `i64[n]`;
 /// `noise` is a point of the unit box or ball for each image, as [`Attack::noise`] says, and is left
 /// out where PGD starts from the image. It is the caller's, so that it depends on the image alone.
 ///
-/// All images run to the end. PGD gives its last iterate or the best ([`Pgd::keep`]), APGD the best,
+/// All images run to the end. PGD gives its last iterate or the best ([`Pgd::keep`](temper_core::attack::Pgd::keep)), APGD the best,
 /// for which its last iterate takes a forward pass without a backward pass. Targeted DLR drives to
 /// the likeliest wrong class alone. At epsilon 0 the result is `x` and the model is not run.
 ///
