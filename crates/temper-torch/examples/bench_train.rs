@@ -1,0 +1,277 @@
+//! The Rust side of `make bench-train`: trainings and measurements that `parity/bench_train.py`
+//! asks for line by line, so that both sides take turns on one machine.
+//!
+//! Asked `train SCHEDULE STEPS EPOCHS`, it trains `mobilenetv2` afresh and answers with the seconds
+//! that its steps took; `save FILE` writes the model that was trained last; `curve MODE FILE`
+//! measures that file and answers with seconds and a curve. Images and settings are the peer's too:
+//! `write FOLDER` hands them over.
+
+use std::{
+    fs,
+    io::{BufRead as _, Write as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
+
+use anyhow::{Context as _, bail};
+use clap::Parser;
+use tch::{Kind, Tensor};
+use temper_core::{
+    Epsilon, Fraction,
+    attack::{Apgd, ApgdLoss, Attack, Pgd},
+    catalog::Catalog,
+    curve::{Point, expected_robustness},
+    report::EpochMetrics,
+    schedule::Schedule,
+    spec::{
+        AttackSteps, Augmentation, CurveMode, DataSettings, EvaluateSpec, Hyperparameters,
+        Selection, TrainSpec, TrainingSettings, ValidationSettings,
+    },
+};
+use temper_data::{ImageSet, Inputs};
+use temper_torch::{
+    Checkpoint, Control, Device, EvaluateObserver, EvaluateOutcome, Interim, Interrupted, Observer,
+    Progress, StoredModel, TrainOutcome, Training, evaluate, set_threads, tensors, train,
+};
+
+const SIDE: u32 = 64;
+const BATCH: u32 = 32;
+const TRAIN: u32 = 640;
+const TEST: u32 = 200;
+/// Crafting steps of training.
+const STEPS: u32 = 7;
+/// Iterations of the attack that measures, on both sides.
+const ITERATIONS: u32 = 50;
+
+#[derive(Parser)]
+struct Args {
+    /// Threads that libtorch uses
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    #[command(flatten)]
+    inputs: Inputs,
+}
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    set_threads(args.threads);
+    let mut bench = Bench::new(&args.inputs)?;
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let answer = match words.as_slice() {
+            ["write", folder] => bench.write(&PathBuf::from(folder))?,
+            ["train", schedule, steps, epochs] => bench.train(schedule, steps, epochs)?,
+            ["save", file] => bench.save(&PathBuf::from(file))?,
+            ["curve", mode, file] => bench.curve(mode, &PathBuf::from(file))?,
+            _ => bail!("`{line}` is no command"),
+        };
+        println!("{answer}");
+        std::io::stdout().flush()?;
+    }
+    Ok(())
+}
+
+struct Bench {
+    spec: TrainSpec,
+    weights: PathBuf,
+    train: Arc<ImageSet>,
+    test: Arc<ImageSet>,
+    /// No images: an epoch is not validated.
+    nothing: Arc<ImageSet>,
+    trained: Option<Vec<u8>>,
+}
+
+/// Keeps what a run says of its speed.
+#[derive(Default)]
+struct Seconds(f64);
+
+impl Observer for Seconds {
+    fn control(&mut self) -> Control {
+        Control::Continue
+    }
+
+    fn wants_checkpoint(&mut self) -> bool {
+        false
+    }
+
+    fn epoch(&mut self, metrics: EpochMetrics) -> Result<(), Interrupted> {
+        self.0 += f64::from(TRAIN) / metrics.images_per_second;
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, _: Checkpoint) -> Result<(), Interrupted> {
+        Ok(())
+    }
+}
+
+/// Lets a measurement run to its end.
+struct Undisturbed;
+
+impl EvaluateObserver for Undisturbed {
+    fn control(&mut self, _: Progress) -> Control {
+        Control::Continue
+    }
+
+    fn checkpoint_due(&mut self) -> bool {
+        false
+    }
+
+    fn checkpoint(&mut self, _: Interim) -> Result<(), Interrupted> {
+        Ok(())
+    }
+}
+
+impl Bench {
+    fn new(inputs: &Inputs) -> anyhow::Result<Self> {
+        let sources = inputs.sources()?;
+        let catalog = Catalog::built_in()?;
+        let spec = TrainSpec {
+            model: catalog.model("mobilenetv2")?,
+            dataset: catalog.dataset("fashion-mnist")?,
+            ramp: Schedule::Fixed.ramp(target()?, 1),
+            hyperparameters: Hyperparameters {
+                learning_rate: 3e-3,
+                head_learning_rate: 3e-3,
+                batch_size: BATCH,
+                warmup: Fraction::new(1, 10)?,
+                ..Hyperparameters::default()
+            },
+            training: TrainingSettings {
+                epochs: 1,
+                attack: Attack::Pgd(Pgd::with_steps(STEPS)),
+                augmentation: Augmentation::NONE,
+                ..TrainingSettings::default()
+            },
+            data: DataSettings {
+                image_size: SIDE,
+                train_samples: TRAIN,
+                validation_samples: 0,
+                split_seed: 0,
+            },
+            validation: ValidationSettings {
+                robust_samples: 0,
+                ..ValidationSettings::default()
+            },
+            seed: 0,
+        };
+        let splits = sources.training(&spec.dataset, &spec.data)?;
+        let test = sources.test(&spec.dataset, &spec.data, TEST)?;
+        Ok(Self {
+            weights: sources.weights(&spec.model)?,
+            train: splits.train,
+            nothing: splits.validation,
+            test,
+            spec,
+            trained: None,
+        })
+    }
+
+    /// What the peer needs to do the same: images, labels, and where the weights are.
+    fn write(&self, folder: &Path) -> anyhow::Result<String> {
+        let side = i64::from(SIDE);
+        let images = |set: &ImageSet| {
+            let pixels: Vec<u8> = (0..set.len()).flat_map(|i| set.image(i).to_vec()).collect();
+            let pixels = Tensor::from_slice(&pixels).reshape([-1, 3, side, side]);
+            (
+                pixels.to_kind(Kind::Float) / 255.0,
+                Tensor::from_slice(&set.labels),
+            )
+        };
+        let ((x, y), (test_x, test_y)) = (images(&self.train), images(&self.test));
+        let (y, test_y) = (y.to_kind(Kind::Float), test_y.to_kind(Kind::Float));
+        let named = [
+            ("x", &x),
+            ("y", &y),
+            ("test_x", &test_x),
+            ("test_y", &test_y),
+        ];
+        let named = named.map(|(name, tensor)| (name.to_owned(), tensor));
+        fs::write(
+            folder.join("images.safetensors"),
+            tensors::write(named, String::new())?,
+        )?;
+        Ok(serde_json::json!({
+            "weights": self.weights,
+            "batch": BATCH,
+            "steps": STEPS,
+            "iterations": ITERATIONS,
+            "epsilon": target()?.value(),
+        })
+        .to_string())
+    }
+
+    fn train(&mut self, schedule: &str, steps: &str, epochs: &str) -> anyhow::Result<String> {
+        let mut spec = self.spec.clone();
+        spec.training.epochs = epochs.parse()?;
+        spec.training.attack_steps = match steps {
+            "scaled" => AttackSteps::Scaled,
+            _ => AttackSteps::Fixed,
+        };
+        spec.ramp = schedule
+            .parse::<Schedule>()?
+            .ramp(target()?, spec.training.epochs);
+        let training = Training {
+            spec: &spec,
+            weights: &self.weights,
+            train: &self.train,
+            validation: &self.nothing,
+            device: Device::CPU,
+        };
+        let mut seconds = Seconds::default();
+        let TrainOutcome::Finished(model) = train(&training, None, &mut seconds)? else {
+            bail!("the training did not finish");
+        };
+        self.trained = Some(model.bytes);
+        self.spec = spec;
+        Ok(seconds.0.to_string())
+    }
+
+    fn save(&self, file: &Path) -> anyhow::Result<String> {
+        fs::write(file, self.trained.as_ref().context("nothing was trained")?)?;
+        Ok(file.display().to_string())
+    }
+
+    fn curve(&self, mode: &str, file: &Path) -> anyhow::Result<String> {
+        let mode = match mode {
+            "exact" => CurveMode::Exact,
+            "monotone" => CurveMode::Monotone,
+            _ => CurveMode::bisect_default(),
+        };
+        let spec = EvaluateSpec {
+            train: self.spec.clone(),
+            attacks: vec![Attack::Apgd(Apgd::new(ApgdLoss::Ce, ITERATIONS))],
+            model: Selection::Last,
+            grid: Epsilon::grid(Epsilon::new(16, 255)?, Epsilon::LEVEL),
+            mode,
+            samples: TEST,
+            seed: 0,
+        };
+        let bytes = fs::read(file)?;
+        let model = StoredModel {
+            bytes: &bytes,
+            module: None,
+        };
+        let started = Instant::now();
+        let from = (Device::CPU, None);
+        let outcome = evaluate(&spec, model, (&self.test, 256), from, &mut Undisturbed)?;
+        let EvaluateOutcome::Finished(measured) = outcome else {
+            bail!("the measurement did not finish");
+        };
+        let seconds = started.elapsed().as_secs_f64();
+        let accuracies: Vec<f64> = measured.points.iter().map(Point::accuracy).collect();
+        Ok(serde_json::json!({
+            "seconds": seconds,
+            "expected": expected_robustness(&measured.points)?,
+            "curve": accuracies,
+            "audit": measured.audit,
+            "passes": measured.passes,
+        })
+        .to_string())
+    }
+}
+
+fn target() -> anyhow::Result<Epsilon> {
+    Ok(Epsilon::new(4, 255)?)
+}
