@@ -2,21 +2,20 @@
 
 use tch::{Kind, Reduction, Tensor};
 use temper_core::{
-    attack::{Attack, Norm, Pgd, StepSize},
+    attack::Attack,
     random::Noise,
     spec::{Objective, TrainingSettings},
 };
 
-use crate::{TorchError, attack};
+use crate::{
+    TorchError,
+    attack::{self, Model},
+};
 
 /// Standard deviation of TRADES' start noise, in pixel units: the paper's code.
 const TRADES_START: f64 = 0.001;
 /// Least probability that enters the divergence: the gradient at 0 is not a number.
 const LEAST_PROBABILITY: f64 = 1e-8;
-
-/// A model as crafting sees it: images `f32[n, 3, s, s]` to logits `f32[n, classes]`, in
-/// evaluation mode.
-pub type Model<'a> = dyn Fn(&Tensor) -> Tensor + 'a;
 
 /// How strong a crafted batch is to be.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -47,13 +46,14 @@ pub fn cross_entropy_sum(logits: &Tensor, y: &Tensor, smoothing: f64) -> Tensor 
         .cross_entropy_loss(y, weight, Reduction::Sum, -100, smoothing)
 }
 
-/// `KL(p_clean || p_adversarial)` summed over the samples, of `clean` probabilities and
-/// `adversarial` logits, both `f32[n, classes]`; probabilities below 1e-8 count as 1e-8.
-pub fn divergence_sum(clean: &Tensor, adversarial: &Tensor) -> Tensor {
+/// `KL(p_clean || p_adversarial)` by sample, `f32[n]`, of `clean` probabilities and `adversarial`
+/// logits, both `f32[n, classes]`; probabilities below 1e-8 count as 1e-8.
+pub fn divergences(clean: &Tensor, adversarial: &Tensor) -> Tensor {
     let clean = clean.clamp_min(LEAST_PROBABILITY);
     adversarial
         .log_softmax(1, Kind::Float)
-        .kl_div(&clean, Reduction::Sum, false)
+        .kl_div(&clean, Reduction::None, false)
+        .sum_dim_intlist([1].as_slice(), false, Kind::Float)
 }
 
 /// The loss of TRADES (Zhang et al. 2019, equation 5), summed over the samples: cross-entropy of
@@ -64,7 +64,7 @@ pub fn trades_sum(
     y: &Tensor,
     (beta, smoothing): (f64, f64),
 ) -> Tensor {
-    let divergence = divergence_sum(&clean.softmax(1, Kind::Float), adversarial);
+    let divergence = divergences(&clean.softmax(1, Kind::Float), adversarial).sum(Kind::Float);
     cross_entropy_sum(clean, y, smoothing) + divergence * beta
 }
 
@@ -93,81 +93,22 @@ pub fn craft_trades(
             "TRADES crafts by PGD, not by {attack}"
         )));
     };
-    if strength.epsilon <= 0.0 || x.numel() == 0 {
-        return Ok(x.shallow_clone());
-    }
-    let clean = tch::no_grad(|| model(x).softmax(1, Kind::Float));
-    let step = step_size(pgd, strength);
-    let mut adversarial = x + noise * TRADES_START;
-    let mut losses = Tensor::zeros([], (Kind::Float, x.device()));
-    for _ in 0..strength.steps {
-        let (loss, gradient) = tch::with_grad(|| {
-            let input = adversarial.detach().set_requires_grad(true);
-            let loss = divergence_sum(&clean, &model(&input));
-            let gradient = Tensor::run_backward(&[&loss], &[&input], false, false).swap_remove(0);
-            (loss.detach(), gradient)
-        });
-        losses += loss;
-        let moved = adversarial + direction(&gradient, pgd.norm) * step;
-        let delta = project(&(moved - x), strength.epsilon, pgd.norm);
-        adversarial = (x + delta).clamp(0.0, 1.0);
-    }
-    // Looked at once: asking at every step would make a GPU wait at every step.
-    if losses.double_value(&[]).is_finite() {
-        Ok(adversarial)
-    } else {
-        Err(TorchError::NotFinite)
-    }
-}
-
-/// Adversarial images by `attack`.
-pub(crate) fn craft(
-    model: &Model<'_>,
-    (x, y): (&Tensor, &Tensor),
-    strength: Strength,
-    attack: &Attack,
-    noise: Option<&Tensor>,
-) -> Result<Tensor, TorchError> {
     let Strength {
         epsilon,
         target,
         steps,
     } = strength;
-    attack::craft(model, (x, y), (epsilon, target), attack, steps, noise)
-}
-
-/// How far a step goes, in pixel units: a multiple of epsilon grows as steps grow fewer.
-fn step_size(pgd: &Pgd, strength: Strength) -> f64 {
-    let size = pgd.step(strength.epsilon, strength.target);
-    match pgd.step_size {
-        StepSize::Relative(_) => size * f64::from(pgd.steps) / f64::from(strength.steps),
-        StepSize::Absolute(_) => size,
-    }
-}
-
-fn direction(gradient: &Tensor, norm: Norm) -> Tensor {
-    match norm {
-        Norm::Linf => gradient.sign(),
-        Norm::L2 => gradient / (lengths(gradient) + 1e-10),
-    }
-}
-
-fn project(delta: &Tensor, epsilon: f64, norm: Norm) -> Tensor {
-    match norm {
-        Norm::Linf => delta.clamp(-epsilon, epsilon),
-        Norm::L2 => delta * (lengths(delta).clamp_min(1e-12).reciprocal() * epsilon).clamp_max(1.0),
-    }
-}
-
-/// Euclidean lengths `f32[n, 1, 1, 1]`.
-fn lengths(of: &Tensor) -> Tensor {
-    of.square()
-        .sum_dim_intlist([1, 2, 3].as_slice(), true, Kind::Float)
-        .sqrt()
+    let clean = tch::no_grad(|| model(x).softmax(1, Kind::Float));
+    let losses = |logits: &Tensor| divergences(&clean, logits);
+    // As the paper's code: the start is not brought back into [0, 1].
+    let start = x + noise * TRADES_START;
+    attack::craft_from(model, (x, &start), &losses, pgd, (epsilon, target), steps)
 }
 
 #[cfg(test)]
 mod tests {
+    use temper_core::attack::{Norm, Pgd};
+
     use super::*;
 
     fn scalar(tensor: &Tensor) -> f64 {
@@ -233,15 +174,16 @@ mod tests {
             let delta = &made - &x;
             let length = match norm {
                 Norm::Linf => scalar(&delta.abs().max()),
-                Norm::L2 => scalar(&lengths(&delta).max()),
+                Norm::L2 => scalar(&delta.flatten(1, -1).norm_scalaropt_dim(2, [1], false).max()),
             };
             assert!(
                 length <= epsilon + 1e-6 && length > epsilon * 0.9,
                 "{length}"
             );
             let p = model(&x).softmax(1, Kind::Float);
-            let gained = scalar(&divergence_sum(&p, &model(&made)));
-            let start = scalar(&divergence_sum(&p, &model(&(&x + &noise * TRADES_START))));
+            let gained = scalar(&divergences(&p, &model(&made)).sum(Kind::Float));
+            let start =
+                scalar(&divergences(&p, &model(&(&x + &noise * TRADES_START))).sum(Kind::Float));
             assert!(gained > 10.0 * start.abs(), "{gained} {start}");
         }
     }

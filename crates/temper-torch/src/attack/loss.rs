@@ -11,11 +11,7 @@ const TINY: f64 = 1e-12;
 
 /// Cross-entropies `f32[n]` with labels `i64[n]`.
 pub fn cross_entropy(logits: &Tensor, y: &Tensor) -> Tensor {
-    entropy(logits, y, Reduction::None)
-}
-
-fn entropy(logits: &Tensor, y: &Tensor, reduction: Reduction) -> Tensor {
-    logits.cross_entropy_loss(y, None::<&Tensor>, reduction, -100, 0.0)
+    logits.cross_entropy_loss(y, None::<&Tensor>, Reduction::None, -100, 0.0)
 }
 
 /// Difference of logits ratios `f32[n]` (Croce and Hein 2020, section 3): with `p1`, `p2`, ... the

@@ -39,7 +39,13 @@ pub(super) fn start(
     }
     let (radius, step) = (radius.lengths(x.device()), step.lengths(x.device()));
     Ok(match attack {
-        Attack::Pgd(pgd) => Box::new(PgdState::new(pgd, x, (radius, step), noise)),
+        Attack::Pgd(pgd) => {
+            let iterate = match noise {
+                Some(noise) => (radius.times(noise) + x).clamp_(0.0, 1.0),
+                None => x.copy(),
+            };
+            Box::new(PgdState::new(pgd, x, (radius, step), iterate))
+        }
         Attack::Apgd(_) => Box::new(ApgdState::new(steps, x, &radius, noise)),
     })
 }

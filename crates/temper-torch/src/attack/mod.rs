@@ -21,7 +21,7 @@ mod radius;
 mod search;
 
 use tch::Tensor;
-use temper_core::attack::{ApgdLoss, Attack, Goal, StepSize};
+use temper_core::attack::{ApgdLoss, Attack, Goal, Pgd, StepSize};
 
 pub use radius::Radius;
 pub use search::{Found, search};
@@ -29,7 +29,8 @@ pub use search::{Found, search};
 use crate::TorchError;
 use input::Input;
 use loss::Objective;
-use method::{Check, Forward, start};
+use method::{Check, Forward, Method, start};
+use pgd::PgdState;
 
 /// A model in evaluation mode: pixels `f32[n, c, h, w]` to logits `[n, classes]`.
 pub type Model<'a> = dyn Fn(&Tensor) -> Tensor + 'a;
@@ -71,15 +72,10 @@ pub fn craft(
     steps: u32,
     noise: Option<&Tensor>,
 ) -> Result<Tensor, TorchError> {
-    let run = Run {
-        attack,
-        steps,
-        radius: Radius::All(epsilon),
-        step: Radius::All(step(attack, (epsilon, target), steps)),
-    };
     crate::run(|| {
         let input = Input::checked(x, Some(y))?;
-        run.radius.check(input.len())?;
+        let radius = Radius::All(epsilon);
+        radius.check(input.len())?;
         if epsilon == 0.0 || input.is_empty() {
             return Ok(x.shallow_clone());
         }
@@ -87,38 +83,39 @@ pub fn craft(
         let objective = Objective::training(model, &input, attack)?;
         let losses = |logits: &Tensor| objective.losses(logits, y);
         let check = |logits: &Tensor| input.check_logits(logits, input.len(), attack);
-        run.drive(model, x, (&losses, &check), noise, &mut |_| {})
+        let step = Radius::All(step(attack, (epsilon, target), steps));
+        let mut method = start(attack, steps, x, (&radius, &step), noise)?;
+        drive(&mut *method, steps, model, (&losses, &check), &mut |_| {})
     })
 }
 
-/// [`craft`] on any loss instead of the attack's own, as TRADES needs. The settings' goal or loss
-/// has no part in it; there are no labels.
+/// PGD on any loss from any start, as TRADES needs: `losses` gives what is raised, `f32[n]`, for
+/// logits `f32[n, classes]`. The settings' goal, random start and restarts have no part in it.
 ///
 /// # Errors
 /// As [`craft`].
-pub fn craft_on(
+pub fn craft_from(
     model: &Model<'_>,
-    (x, losses): (&Tensor, &Losses<'_>),
+    (x, start): (&Tensor, &Tensor),
+    losses: &Losses<'_>,
+    pgd: &Pgd,
     (epsilon, target): (f64, f64),
-    attack: &Attack,
     steps: u32,
-    noise: Option<&Tensor>,
 ) -> Result<Tensor, TorchError> {
-    let run = Run {
-        attack,
-        steps,
-        radius: Radius::All(epsilon),
-        step: Radius::All(step(attack, (epsilon, target), steps)),
-    };
+    let attack = Attack::Pgd(*pgd);
     crate::run(|| {
         let input = Input::checked(x, None)?;
-        run.radius.check(input.len())?;
+        let radius = Radius::All(epsilon);
+        radius.check(input.len())?;
         if epsilon == 0.0 || input.is_empty() {
             return Ok(x.shallow_clone());
         }
         let _no_grad = tch::no_grad_guard();
-        let check = |logits: &Tensor| input.check_logits(logits, input.len(), attack);
-        run.drive(model, x, (losses, &check), noise, &mut |_| {})
+        let step = Radius::All(step(&attack, (epsilon, target), steps));
+        let bounds = (radius.lengths(x.device()), step.lengths(x.device()));
+        let mut method = PgdState::new(pgd, x, bounds, start.copy());
+        let check = |logits: &Tensor| input.check_logits(logits, input.len(), &attack);
+        drive(&mut method, steps, model, (losses, &check), &mut |_| {})
     })
 }
 
@@ -146,65 +143,48 @@ pub fn trace(
             Some(class) => Objective::towards(attack, class),
             None => Objective::training(model, &input, attack)?,
         };
-        let run = Run {
-            attack,
-            steps: attack.steps(),
-            step: radius.map(|epsilon| step(attack, (epsilon, epsilon), attack.steps())),
-            radius: radius.clone(),
-        };
+        let steps = attack.steps();
+        let step = radius.map(|epsilon| step(attack, (epsilon, epsilon), steps));
+        let mut method = start(attack, steps, x, (radius, &step), noise)?;
         let losses = |logits: &Tensor| objective.losses(logits, y);
         let check = |logits: &Tensor| input.check_logits(logits, input.len(), attack);
-        run.drive(model, x, (&losses, &check), noise, observe)
+        drive(&mut *method, steps, model, (&losses, &check), observe)
     })
 }
 
-/// An attack on a whole batch.
-struct Run<'a> {
-    attack: &'a Attack,
+/// Runs all steps of an attack on a whole batch, and looks only once at whether all losses were
+/// finite: asking at every step would make a GPU wait at every step.
+fn drive(
+    method: &mut dyn Method,
     steps: u32,
-    radius: Radius,
-    /// Of PGD.
-    step: Radius,
-}
-
-impl Run<'_> {
-    /// Runs all steps, and looks only once at whether all losses were finite: asking at every step
-    /// would make a GPU wait at every step.
-    fn drive(
-        &self,
-        model: &Model<'_>,
-        x: &Tensor,
-        (losses, check): (&Losses<'_>, &Check<'_>),
-        noise: Option<&Tensor>,
-        observe: &mut dyn FnMut(&Iterate<'_>),
-    ) -> Result<Tensor, TorchError> {
-        let bounds = (&self.radius, &self.step);
-        let mut method = start(self.attack, self.steps, x, bounds, noise)?;
-        let mut total = Tensor::zeros([], (tch::Kind::Float, x.device()));
-        for step in 0..self.steps {
-            let images = method.iterate();
-            observe(&Iterate { step, images });
-            let check = (step == 0).then_some(check);
-            let forward = Forward::run(model, images, (losses, check))?;
-            total += &forward.total;
-            let found = forward.losses.shallow_clone();
-            method.advance(&found, &forward.gradient());
-        }
+    model: &Model<'_>,
+    (losses, check): (&Losses<'_>, &Check<'_>),
+    observe: &mut dyn FnMut(&Iterate<'_>),
+) -> Result<Tensor, TorchError> {
+    let mut total = Tensor::zeros([], (tch::Kind::Float, method.iterate().device()));
+    for step in 0..steps {
         let images = method.iterate();
-        observe(&Iterate {
-            step: self.steps,
-            images,
-        });
-        if method.wants_last_losses() {
-            let found = losses(&loss::logits(model, images));
-            total += found.sum(tch::Kind::Float);
-            method.last(&found);
-        }
-        if total.double_value(&[]).is_finite() {
-            Ok(method.result())
-        } else {
-            Err(TorchError::NotFinite)
-        }
+        observe(&Iterate { step, images });
+        let check = (step == 0).then_some(check);
+        let forward = Forward::run(model, images, (losses, check))?;
+        total += &forward.total;
+        let found = forward.losses.shallow_clone();
+        method.advance(&found, &forward.gradient());
+    }
+    let images = method.iterate();
+    observe(&Iterate {
+        step: steps,
+        images,
+    });
+    if method.wants_last_losses() {
+        let found = losses(&loss::logits(model, images));
+        total += found.sum(tch::Kind::Float);
+        method.last(&found);
+    }
+    if total.double_value(&[]).is_finite() {
+        Ok(method.result())
+    } else {
+        Err(TorchError::NotFinite)
     }
 }
 

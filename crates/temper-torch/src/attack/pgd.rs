@@ -35,16 +35,8 @@ struct Best {
 }
 
 impl PgdState {
-    pub fn new(
-        pgd: &Pgd,
-        x: &Tensor,
-        (radius, step): (Lengths, Lengths),
-        noise: Option<&Tensor>,
-    ) -> Self {
-        let iterate = match noise {
-            Some(noise) => (radius.times(noise) + x).clamp_(0.0, 1.0),
-            None => x.copy(),
-        };
+    /// From `iterate`, which it changes in place.
+    pub fn new(pgd: &Pgd, x: &Tensor, (radius, step): (Lengths, Lengths), iterate: Tensor) -> Self {
         let best = (pgd.keep == Keep::Best).then(|| Best {
             images: iterate.copy(),
             losses: None,

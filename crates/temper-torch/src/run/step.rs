@@ -7,7 +7,7 @@ use temper_core::{schedule::Moment, spec::Objective};
 
 use super::Run;
 use crate::{
-    TorchError, augment, engine,
+    TorchError, attack, augment, engine,
     memory::{self, PeakMemory},
     models::{Draws, Mode},
     objective::{self, Strength},
@@ -117,22 +117,23 @@ impl Run<'_> {
         if epsilon <= 0.0 {
             return Ok(None);
         }
-        let attack = &settings.attack;
+        let by = &settings.attack;
         let strength = Strength {
             epsilon,
             target: ramp.target().value(),
-            steps: settings.attack_steps.at(ramp.alpha(moment), attack.steps()),
+            steps: settings.attack_steps.at(ramp.alpha(moment), by.steps()),
         };
         let noise = part.noise.as_deref();
         let noise = noise.map(|noise| self.train.noise_to_device(noise));
         let model = |x: &Tensor| self.network.logits(x, Mode::Evaluate);
         let crafted = match settings.objective {
             Objective::Adversarial => {
-                objective::craft(&model, (x, y), strength, attack, noise.as_ref())
+                let bounds = (strength.epsilon, strength.target);
+                attack::craft(&model, (x, y), bounds, by, strength.steps, noise.as_ref())
             }
             Objective::Trades { .. } => {
                 let noise = noise.unwrap_or_else(|| x.zeros_like());
-                objective::craft_trades(&model, x, strength, attack, &noise)
+                objective::craft_trades(&model, x, strength, by, &noise)
             }
         };
         crafted.map(Some).map_err(|error| self.diverged(error))
