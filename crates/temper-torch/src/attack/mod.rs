@@ -3,7 +3,7 @@
 //! [`craft`] makes training batches: every image runs to the end, and the result is the one that
 //! the settings keep. [`search`] is for evaluation: an image that the model takes for another class
 //! at any iterate is broken and leaves the batch at once. Both drive the same two methods, PGD
-//! ([`Pgd`](temper_core::attack::Pgd), operation by operation torchattacks 3.5.1) and APGD
+//! ([`Pgd`], operation by operation torchattacks 3.5.1) and APGD
 //! ([`Apgd`](temper_core::attack::Apgd), operation by operation pyautoattack 0.2.0); [`trace`] shows
 //! what they do step by step.
 //!
