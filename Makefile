@@ -80,16 +80,19 @@ test-docs:
 
 ## Parity with the Python peers
 
-.PHONY: parity-models parity-attacks parity-fixtures verify-weights
+.PHONY: parity parity-models parity-fixtures verify-weights
+# What the user names, before the small files that `make setup` fetched.
+MIRROR = $(if $(TEMPER_MIRROR),$(TEMPER_MIRROR):)$(CURDIR)/.local/mirror
+
 parity-models: setup ## Compare every architecture at full size with timm and open_clip
 	@$(PYTHON) parity/run.py parity-models check_models.py
 
-parity-attacks: setup ## Compare attacks iterate by iterate with torchattacks and pyautoattack
-	@$(PYTHON) parity/run.py parity-attacks check_attacks.py
+parity: setup ## Compare attacks and trainings step by step with torchattacks, pyautoattack and PyTorch
+	@TEMPER_MIRROR="$(MIRROR)" $(PYTHON) parity/run.py parity check_parity.py
 
 verify-weights: setup ## Fetch the catalog's weights from the hub and try them on photos
 	@cargo run --locked --quiet --package temper-torch --example verify_weights -- \
-		--mirror "$(if $(TEMPER_MIRROR),$(TEMPER_MIRROR):).local/mirror" $(MODELS)
+		--mirror "$(MIRROR)" $(MODELS)
 
 parity-fixtures: setup ## Make the small networks anew that the tests compare with
 	@$(PYTHON) parity/run.py parity-fixtures make_model_fixtures.py
@@ -108,6 +111,10 @@ bench-pixels: setup ## Time the pixel cache against Pillow, torchvision and torc
 	cargo build --locked --package temper-data --example bench_pixels
 	@$(PYTHON) parity/run.py bench-pixels bench_images.py \
 		cargo run --locked --quiet --package temper-data --example bench_pixels --
+
+.PHONY: bench-train
+bench-train: setup ## Time training steps, schedules and curves against PyTorch and pyautoattack (half an hour)
+	@TEMPER_MIRROR="$(MIRROR)" $(PYTHON) parity/run.py bench-train bench_train.py
 
 # The paper's six networks at full size, with random weights.
 CACHE := $(or $(TEMPER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/temper)

@@ -20,6 +20,50 @@ CLIP = ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711
 LITE = ([127 / 255] * 3, [128 / 255] * 3)
 
 
+class Disagreement(Exception):
+    """What differs, or what the Rust side said."""
+
+
+class Normalised(nn.Module):
+    """A network of timm's on pixels in [0, 1], with its channels last in memory, as temper-torch has it on a processor."""
+
+    def __init__(self, network: nn.Module, normalisation: tuple) -> None:
+        super().__init__()
+        mean, deviation = (torch.tensor(values).reshape(1, 3, 1, 1) for values in normalisation)
+        self.register_buffer("mean", mean)
+        self.register_buffer("deviation", deviation)
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(((x - self.mean) / self.deviation).contiguous(memory_format=torch.channels_last))
+
+
+def pgd(model: nn.Module, x: Tensor, y: Tensor, epsilon: float, steps: int, noise: Tensor) -> Tensor:
+    """PGD as one would write it with care: steps of 2.5 / steps epsilon from x + epsilon * noise, the input's gradient alone."""
+    size = 2.5 / steps * epsilon
+    adversarial = (x + epsilon * noise).clamp_(0, 1)
+    for _ in range(steps):
+        adversarial.requires_grad_(True)
+        loss = nn.functional.cross_entropy(model(adversarial), y, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, [adversarial])
+        with torch.no_grad():
+            adversarial = project(adversarial.detach().add_(gradient.sign_(), alpha=size), x, epsilon)
+    return adversarial
+
+
+def project(moved: Tensor, x: Tensor, epsilon: float) -> Tensor:
+    """Back within epsilon of x and into [0, 1], in place, in torchattacks' order: in another one pixels differ in their last
+    bit, and the signs of some gradients with them."""
+    return moved.sub_(x).clamp_(-epsilon, epsilon).add_(x).clamp_(0, 1)
+
+
+def adamw(network: nn.Module, rate: float, decay: float) -> torch.optim.AdamW:
+    """No decay on biases and norms, which are the tensors of one dimension."""
+    parameters = list(network.parameters())
+    decayed = {"params": [p for p in parameters if p.dim() > 1], "weight_decay": decay}
+    return torch.optim.AdamW([decayed, {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0}], lr=rate)
+
+
 @torch.no_grad()
 def redraw(model: nn.Module, seed: int) -> None:
     """Draws every parameter and buffer anew: default initialisations (layer scale 1e-6, zero biases) hide errors.

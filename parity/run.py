@@ -22,7 +22,11 @@ REQUIREMENTS = FOLDER / "requirements.txt"
 # Peers that pin versions of requests which others refuse, and run without them: installed without what they ask for.
 ALONE = ("torchattacks==3.5.1", "pyautoattack==0.2.0")
 # What is built for a target, and handed to its script with a folder of its own.
-EXAMPLES = {"parity-models": "parity_models", "parity-attacks": "parity_attacks"}
+EXAMPLES = {
+    "parity-models": ["parity_models"],
+    "parity": ["parity_attacks", "training"],
+    "bench-train": ["training"],
+}
 PYTHONS = ("python3.11", "python3.12", "python3.13", "python3")
 
 
@@ -33,7 +37,7 @@ def main(name: str, script: str, arguments: list[str]) -> int:
         with exclusive(layout):
             python = environment(layout)
         if name in EXAMPLES:
-            arguments = [str(built(EXAMPLES[name])), str(layout.cache / f"{name}-scratch"), *arguments]
+            arguments = [*map(built, EXAMPLES[name]), str(layout.cache / f"{name}-scratch"), *arguments]
     except (SetupError, OSError) as error:
         print(f"{name}: FAILED {str(error).splitlines()[0]}")
         return 1
@@ -70,12 +74,12 @@ def is_new_enough(interpreter: str) -> bool:
     return subprocess.run([interpreter, "-c", check], check=False).returncode == 0
 
 
-def built(example: str) -> Path:
-    """The example of temper-torch, built."""
+def built(example: str) -> str:
+    """Path of an example of temper-torch, built."""
     command = ["cargo", "build", "--locked", "--package", "temper-torch", "--example", example]
     run(command, purpose="building the Rust side", show=True, cwd=FOLDER.parent)
     target = Path(os.environ.get("CARGO_TARGET_DIR") or FOLDER.parent / "target")
-    return target / "debug" / "examples" / example
+    return str(target / "debug" / "examples" / example)
 
 
 if __name__ == "__main__":

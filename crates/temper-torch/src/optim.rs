@@ -31,8 +31,8 @@ pub fn learning_rate_share(step: u64, steps: u64, warmup: f64) -> f64 {
     0.5 * (1.0 + (std::f64::consts::PI * progress.min(1.0)).cos())
 }
 
-/// `AdamW` (Loshchilov and Hutter 2019) as `PyTorch` computes it: betas 0.9 and 0.999, epsilon
-/// 1e-8. Two groups, the head having a learning rate of its own; no decay on tensors of one
+/// `AdamW` (Loshchilov and Hutter 2019) as `PyTorch` computes it, to the last bit: betas 0.9 and
+/// 0.999, epsilon 1e-8. Two groups, the head having a learning rate of its own; no decay on tensors of one
 /// dimension (biases and norms).
 pub struct AdamW {
     slots: Vec<Slot>,
@@ -158,9 +158,13 @@ impl AdamW {
             });
             let _ = moments.mean.lerp_(gradient, 1.0 - BETA_1);
             moments.square *= BETA_2;
-            moments.square += gradient * gradient * (1.0 - BETA_2);
+            // In torch's order: (value * a) * b and (value * a) / b are added to the target.
+            let _ = moments
+                .square
+                .addcmul_(&(gradient * (1.0 - BETA_2)), gradient);
             let deviation = moments.square.sqrt() / correction_2 + EPSILON;
-            slot.parameter -= &moments.mean / deviation * (rate / correction_1);
+            let change = &moments.mean * (-rate / correction_1);
+            let _ = slot.parameter.addcdiv_(&change, &deviation);
         }
     }
 

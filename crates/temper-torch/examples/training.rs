@@ -1,10 +1,12 @@
-//! The Rust side of `make bench-train`: trainings and measurements that `parity/bench_train.py`
-//! asks for line by line, so that both sides take turns on one machine.
+//! The Rust side of comparisons of whole trainings with Python: what `make parity` and
+//! `make bench-train` ask for line by line, so that both sides take turns on one machine.
 //!
 //! Asked `train SCHEDULE STEPS EPOCHS`, it trains `mobilenetv2` afresh and answers with the seconds
 //! that its steps took; `save FILE` writes the model that was trained last; `curve MODE FILE`
 //! measures that file and answers with seconds and a curve. Images and settings are the peer's too:
-//! `write FOLDER` hands them over.
+//! `write FOLDER` hands them over. `follow OBJECTIVE EPOCHS FOLDER` trains on a few images and
+//! leaves in the folder all that a peer needs to do the same: `batches.safetensors`, the model
+//! before and after, and answers with the rates and the losses.
 
 use std::{
     fs,
@@ -26,29 +28,40 @@ use temper_core::{
     schedule::Schedule,
     spec::{
         AttackSteps, Augmentation, CurveMode, DataSettings, EvaluateSpec, Hyperparameters,
-        Selection, TrainSpec, TrainingSettings, ValidationSettings,
+        Objective, Selection, TrainSpec, TrainingSettings, ValidationSettings,
     },
 };
 use temper_data::{ImageSet, Inputs};
 use temper_torch::{
     Checkpoint, Control, Device, EvaluateObserver, EvaluateOutcome, Interim, Interrupted, Observer,
-    Progress, StoredModel, TrainOutcome, Training, evaluate, set_threads, tensors, train,
+    Progress, StoredModel, TrainOutcome, Training, evaluate,
+    models::{Architecture, Head, Network},
+    prefetch::Loader,
+    set_threads, tensors, train,
 };
 
-const SIDE: u32 = 64;
 const BATCH: u32 = 32;
-const TRAIN: u32 = 640;
 const TEST: u32 = 200;
 /// Crafting steps of training.
 const STEPS: u32 = 7;
 /// Iterations of the attack that measures, on both sides.
 const ITERATIONS: u32 = 50;
+/// Images of the training that a peer follows step by step.
+const FOLLOWED: usize = 5 * BATCH as usize;
+/// The paper's, of the divergence in TRADES.
+const TRADES_BETA: f64 = 6.0;
 
 #[derive(Parser)]
 struct Args {
     /// Threads that libtorch uses
     #[arg(long, default_value_t = 1)]
     threads: usize,
+    /// Height and width of the images
+    #[arg(long, default_value_t = 64)]
+    side: u32,
+    /// Training images
+    #[arg(long, default_value_t = 320)]
+    images: u32,
     #[command(flatten)]
     inputs: Inputs,
 }
@@ -56,7 +69,7 @@ struct Args {
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     set_threads(args.threads);
-    let mut bench = Bench::new(&args.inputs)?;
+    let mut bench = Bench::new(&args)?;
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -65,6 +78,9 @@ fn main() -> anyhow::Result<()> {
             ["train", schedule, steps, epochs] => bench.train(schedule, steps, epochs)?,
             ["save", file] => bench.save(&PathBuf::from(file))?,
             ["curve", mode, file] => bench.curve(mode, &PathBuf::from(file))?,
+            ["follow", objective, epochs, folder] => {
+                bench.follow(objective, epochs.parse()?, &PathBuf::from(folder))?
+            }
             _ => bail!("`{line}` is no command"),
         };
         println!("{answer}");
@@ -83,11 +99,15 @@ struct Bench {
     trained: Option<Vec<u8>>,
 }
 
-/// Keeps what a run says of its speed.
+/// Keeps what a run says of its epochs.
 #[derive(Default)]
-struct Seconds(f64);
+struct Epochs {
+    /// That their steps took, the epochs added up.
+    seconds_per_image: f64,
+    losses: Vec<f64>,
+}
 
-impl Observer for Seconds {
+impl Observer for Epochs {
     fn control(&mut self) -> Control {
         Control::Continue
     }
@@ -97,7 +117,8 @@ impl Observer for Seconds {
     }
 
     fn epoch(&mut self, metrics: EpochMetrics) -> Result<(), Interrupted> {
-        self.0 += f64::from(TRAIN) / metrics.images_per_second;
+        self.seconds_per_image += 1.0 / metrics.images_per_second;
+        self.losses.push(metrics.train_loss);
         Ok(())
     }
 
@@ -124,8 +145,8 @@ impl EvaluateObserver for Undisturbed {
 }
 
 impl Bench {
-    fn new(inputs: &Inputs) -> anyhow::Result<Self> {
-        let sources = inputs.sources()?;
+    fn new(args: &Args) -> anyhow::Result<Self> {
+        let sources = args.inputs.sources()?;
         let catalog = Catalog::built_in()?;
         let spec = TrainSpec {
             model: catalog.model("mobilenetv2")?,
@@ -145,8 +166,8 @@ impl Bench {
                 ..TrainingSettings::default()
             },
             data: DataSettings {
-                image_size: SIDE,
-                train_samples: TRAIN,
+                image_size: args.side,
+                train_samples: args.images,
                 validation_samples: 0,
                 split_seed: 0,
             },
@@ -170,12 +191,10 @@ impl Bench {
 
     /// What the peer needs to do the same: images, labels, and where the weights are.
     fn write(&self, folder: &Path) -> anyhow::Result<String> {
-        let side = i64::from(SIDE);
         let images = |set: &ImageSet| {
-            let pixels: Vec<u8> = (0..set.len()).flat_map(|i| set.image(i).to_vec()).collect();
-            let pixels = Tensor::from_slice(&pixels).reshape([-1, 3, side, side]);
+            let pixels: Vec<u8> = set.images().flatten().copied().collect();
             (
-                pixels.to_kind(Kind::Float) / 255.0,
+                squares(set.size, &pixels).to_kind(Kind::Float) / 255.0,
                 Tensor::from_slice(&set.labels),
             )
         };
@@ -212,20 +231,55 @@ impl Bench {
         spec.ramp = schedule
             .parse::<Schedule>()?
             .ramp(target()?, spec.training.epochs);
+        let images = f64::from(spec.data.train_samples);
+        let epochs = self.run(spec, &self.train.clone())?;
+        Ok((epochs.seconds_per_image * images).to_string())
+    }
+
+    /// Trains on `set`, and keeps the model.
+    fn run(&mut self, spec: TrainSpec, set: &ImageSet) -> anyhow::Result<Epochs> {
         let training = Training {
             spec: &spec,
             weights: &self.weights,
-            train: &self.train,
+            train: set,
             validation: &self.nothing,
             device: Device::CPU,
         };
-        let mut seconds = Seconds::default();
-        let TrainOutcome::Finished(model) = train(&training, None, &mut seconds)? else {
+        let mut epochs = Epochs::default();
+        let TrainOutcome::Finished(model) = train(&training, None, &mut epochs)? else {
             bail!("the training did not finish");
         };
         self.trained = Some(model.bytes);
         self.spec = spec;
-        Ok(seconds.0.to_string())
+        Ok(epochs)
+    }
+
+    fn follow(&mut self, objective: &str, epochs: u32, folder: &Path) -> anyhow::Result<String> {
+        let mut spec = self.spec.clone();
+        spec.ramp = Schedule::Fixed.ramp(target()?, epochs);
+        spec.training.epochs = epochs;
+        spec.training.objective = match objective {
+            "adversarial" => Objective::Adversarial,
+            "trades" => Objective::Trades { beta: TRADES_BETA },
+            _ => bail!("`{objective}` is no objective"),
+        };
+        // As torch's own cosine, which has no warm-up.
+        spec.hyperparameters.warmup = Fraction::new(0, 1)?;
+        let set = first(&self.train, FOLLOWED)?;
+        write_batches(&spec, &set, &folder.join("batches.safetensors"))?;
+        let (architecture, head) = (Architecture::of(&spec), Head::Fresh { seed: spec.seed });
+        let network = Network::pretrained(&architecture, &self.weights, head, Device::CPU)?;
+        fs::write(folder.join("before.safetensors"), network.to_safetensors()?)?;
+        let settings = serde_json::json!({
+            "learning_rate": spec.hyperparameters.learning_rate,
+            "weight_decay": spec.hyperparameters.weight_decay,
+            "epsilon": target()?.value(),
+            "steps": STEPS,
+            "beta": TRADES_BETA,
+        });
+        let losses = self.run(spec, &set)?.losses;
+        self.save(&folder.join("after.safetensors"))?;
+        Ok(serde_json::json!({ "settings": settings, "losses": losses }).to_string())
     }
 
     fn save(&self, file: &Path) -> anyhow::Result<String> {
@@ -270,6 +324,38 @@ impl Bench {
         })
         .to_string())
     }
+}
+
+/// The first `count` images.
+fn first(set: &ImageSet, count: usize) -> anyhow::Result<ImageSet> {
+    let pixels = set.images().take(count).flatten().copied().collect();
+    let labels = set.labels[..count].to_vec();
+    Ok(ImageSet::new(set.size, set.classes, pixels, labels)?)
+}
+
+/// What the steps of a run compute on: `x.STEP`, `y.STEP` and `noise.STEP` of each.
+fn write_batches(spec: &TrainSpec, set: &ImageSet, file: &Path) -> anyhow::Result<()> {
+    let mut loader = Loader::start(spec, set, 0)?;
+    let steps = spec.training.epochs as usize * set.len() / BATCH as usize;
+    let mut named = Vec::new();
+    for step in 0..steps {
+        let batch = loader.next_batch()?;
+        let noise = batch.noise.context("a batch without start noise")?;
+        named.extend([
+            (
+                format!("x.{step}"),
+                squares(set.size, &batch.pixels).to_kind(Kind::Float) / 255.0,
+            ),
+            (format!("y.{step}"), Tensor::from_slice(&batch.labels)),
+            (format!("noise.{step}"), squares(set.size, &noise)),
+        ]);
+    }
+    Ok(Tensor::write_safetensors(&named, file)?)
+}
+
+/// `[n, 3, side, side]` of a flat list.
+fn squares<T: tch::kind::Element>(side: u32, values: &[T]) -> Tensor {
+    Tensor::from_slice(values).reshape([-1, 3, i64::from(side), i64::from(side)])
 }
 
 fn target() -> anyhow::Result<Epsilon> {
