@@ -19,6 +19,8 @@ mod method;
 mod pgd;
 mod radius;
 mod search;
+#[cfg(test)]
+mod tests;
 
 use tch::Tensor;
 use temper_core::attack::{ApgdLoss, Attack, Goal, Pgd, StepSize};
