@@ -126,6 +126,21 @@ bench-cold-start: setup ## Measure how soon an idle worker has its first batch, 
 	@$(PYTHON) parity/run.py bench-cold-start export_mirror.py "$(PAPER_MIRROR)" vit-base
 	@$(PYTHON) scripts/bench_cold_start.py "$(PAPER_MIRROR)"
 
+## A machine's device, and long runs
+
+DEVICE ?= cuda:0
+
+.PHONY: gpu-check soak
+gpu-check: setup ## Check attacks, exact resume, speed and memory on DEVICE (cuda:0 unless named), into gpu-check.json
+	cargo build --locked --bin temper-worker
+	@if TEMPER_MIRROR="$(MIRROR)" cargo run --quiet --locked --bin temper-worker -- check --device $(DEVICE) > gpu-check.json; \
+	then cat gpu-check.json; echo "gpu-check: ok device=$(DEVICE) report=gpu-check.json"; \
+	else cat gpu-check.json; echo "gpu-check: FAILED on $(DEVICE)"; exit 1; fi
+
+soak: setup ## Train for 2,000 steps and look whether resident memory grows
+	@TEMPER_TEST_STEPS=2000 cargo test --locked --package temper-torch --test it -- --exact --nocapture \
+		memory::resident_memory_does_not_grow_with_steps
+
 ## End to end, at full size
 
 .PHONY: e2e-paper

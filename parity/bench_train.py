@@ -149,7 +149,7 @@ def point(network: nn.Module, x: Tensor, y: Tensor, epsilon: float, iterations: 
     attack = AutoAttack(network, eps=epsilon, version="custom", attacks=["apgd-ce"], seed=0)
     # Its own has 100 iterations and five restarts; the schedule of step sizes is fixed when it is made.
     attack.apgd = APGDAttack(network, n_iter=iterations, eps=epsilon, seed=0, device="cpu", logger=attack.logger)
-    adversarial = attack.run_standard_evaluation(x, y)
+    adversarial, _ = attack.run_standard_evaluation(x, y)
     return accuracy(network, adversarial, y)
 
 

@@ -7,4 +7,4 @@ pub mod sweeps;
 mod system;
 
 pub use grpcurl::Grpcurl;
-pub use system::{Options, System, checkout, signal};
+pub use system::{Options, System, checkout, program, signal};

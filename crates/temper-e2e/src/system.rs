@@ -343,7 +343,10 @@ fn joined(folders: &[PathBuf]) -> String {
 }
 
 /// A built program: beside the folder of the running test.
-fn program(name: &str) -> anyhow::Result<PathBuf> {
+///
+/// # Errors
+/// When it is not built.
+pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     let test = std::env::current_exe()?;
     let path = test
         .ancestors()

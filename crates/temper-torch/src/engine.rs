@@ -2,12 +2,17 @@
 
 use std::{
     any::Any,
+    cell::Cell,
     fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{self, AssertUnwindSafe, catch_unwind},
     str::FromStr,
+    sync::Once,
 };
 
 use crate::TorchError;
+
+/// How the message of a panic begins that is an exception of libtorch's.
+pub(crate) const THROWN: &str = "called `Result::unwrap()` on an `Err` value: Torch(\"";
 
 /// Where tensors live: `cpu`, or `cuda:N`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,9 +76,33 @@ pub fn set_threads(count: usize) {
 /// # Errors
 /// The error of `work`, or [`TorchError::OutOfMemory`] or [`TorchError::Torch`] after a panic.
 pub fn run<T>(work: impl FnOnce() -> Result<T, TorchError>) -> Result<T, TorchError> {
+    tell_only_of_bugs();
+    let outside = INSIDE.replace(true);
     // What `work` leaves half done after a panic is dropped with it: nothing outside sees it.
-    catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|panic| Err(TorchError::from_message(panic_message(panic.as_ref()))))
+    let result = catch_unwind(AssertUnwindSafe(work));
+    INSIDE.set(outside);
+    result.unwrap_or_else(|panic| Err(TorchError::from_message(panic_message(panic.as_ref()))))
+}
+
+thread_local! {
+    /// Whether this thread is in [`run`].
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Keeps the process's panic hook from what libtorch throws within [`run`], which becomes an error
+/// and is told as that. It is no mere noise: a backtrace takes memory, and where libtorch has found
+/// none, std waits for ever to say so, for a lock that it holds itself.
+fn tell_only_of_bugs() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let tell = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            let thrown = panic_message(panic.payload()).starts_with(THROWN);
+            if !(thrown && INSIDE.get()) {
+                tell(panic);
+            }
+        }));
+    });
 }
 
 /// What a panic says of itself.

@@ -4,6 +4,8 @@ use std::io;
 
 use temper_core::ErrorKind;
 
+use crate::engine::THROWN;
+
 /// An error of training, evaluation or model loading.
 #[derive(Debug, thiserror::Error)]
 pub enum TorchError {
@@ -130,9 +132,7 @@ impl TorchError {
     /// Sorts a message of libtorch or of a panic; what follows its first line is a C++ backtrace.
     pub(crate) fn from_message(message: &str) -> Self {
         // A panic by `unwrap` shows the error in its debug form, with the line ends escaped.
-        let prefix = "called `Result::unwrap()` on an `Err` value: ";
-        let text = message.strip_prefix(prefix).unwrap_or(message);
-        let text = text.strip_prefix("Torch(\"").unwrap_or(text);
+        let text = message.strip_prefix(THROWN).unwrap_or(message);
         let first = text
             .split("\\n")
             .next()

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::engine::Device;
+use crate::{engine::Device, gpu};
 
 /// How often a micro-batch may be halved: a quarter of what was asked for.
 const LEAST_SHARE: usize = 4;
@@ -10,8 +10,8 @@ const LEAST_SHARE: usize = 4;
 /// The most memory that was in use since it was started.
 ///
 /// On the processor it is the peak of the process's resident memory, images and all, which Linux
-/// counts; elsewhere it is not known. On a GPU it is not measured: libtorch's count is not
-/// offered to other languages, and the driver's needs its own library.
+/// counts; elsewhere it is not known. On a GPU it is what the driver says that the process holds:
+/// libtorch gives back nothing, so that a process's later jobs count its earlier ones' memory too.
 #[derive(Debug, Clone, Copy)]
 pub struct PeakMemory {
     device: Device,
@@ -38,7 +38,7 @@ impl PeakMemory {
         if self.device == Device::CPU {
             status("VmHWM:")
         } else {
-            None
+            gpu::held()
         }
     }
 }

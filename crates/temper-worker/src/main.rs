@@ -5,7 +5,11 @@ use std::{io::Read as _, process::ExitCode, thread, time::Duration};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use temper_service::{stop::Stop, telemetry::Telemetry};
-use temper_worker::{config::Config, session};
+use temper_worker::{
+    check::{self, CheckConfig},
+    config::Config,
+    session,
+};
 
 /// How long a drain may take when whoever started this process is gone.
 const ORPHAN_GRACE: Duration = Duration::from_secs(5);
@@ -24,6 +28,11 @@ struct Arguments {
 enum Command {
     /// Lease jobs and run them, until SIGTERM or SIGINT; a second signal cuts
     Run(Config),
+    /// Compare this machine's device with its processor: attacks, exact resume, speed, memory
+    ///
+    /// Prints one JSON document. Fails when a difference is above what is allowed; the speed and the
+    /// memory are for you to judge.
+    Check(CheckConfig),
 }
 
 fn main() -> ExitCode {
@@ -40,7 +49,16 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
     arguments.telemetry.init()?;
     match arguments.command {
         Command::Run(config) => run(config),
+        Command::Check(config) => check(&config),
     }
+}
+
+fn check(config: &CheckConfig) -> anyhow::Result<()> {
+    let report = check::run(config)?;
+    println!("{}", serde_json::to_string_pretty(&report)?);
+    let complaints = report.complaints();
+    anyhow::ensure!(complaints.is_empty(), "{}", complaints.join("; "));
+    Ok(())
 }
 
 fn run(config: Config) -> anyhow::Result<()> {

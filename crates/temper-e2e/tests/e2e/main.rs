@@ -2,6 +2,7 @@
 //! worker processes, on real weights and images.
 
 mod bad_inputs;
+mod check;
 mod crashes;
 mod grpcurl;
 mod paper;

@@ -4,8 +4,10 @@
 mod attack;
 mod attack_search;
 mod augment;
+mod check;
 mod evaluation;
 mod killed;
+mod memory;
 mod models;
 mod objective;
 mod optim;

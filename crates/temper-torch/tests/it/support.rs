@@ -17,7 +17,9 @@ use temper_core::{
 use temper_data::ImageSet;
 use temper_torch::{
     Checkpoint, Control, Device, Interrupted, Observer, TorchError, TrainOutcome, TrainedModel,
-    Training, set_threads, tensors::Tensors, train,
+    Training, set_threads,
+    tensors::{Tensors, write},
+    train,
 };
 
 /// Side of the images that training tests use.
@@ -56,6 +58,45 @@ pub fn formula_images(count: i64, side: i64) -> Tensor {
         .reshape([count, 3, side, side])
         .to_kind(Kind::Float)
         / 255.0
+}
+
+/// A file of a vision transformer's tensors, of patches of 16 pixels, at 224; no two blocks are alike.
+pub fn vit_weights(width: i64, depth: u32) -> Vec<u8> {
+    let mut shapes = vec![
+        ("cls_token".to_owned(), vec![1, 1, width]),
+        ("pos_embed".to_owned(), vec![1, 197, width]),
+        ("patch_embed.proj.weight".to_owned(), vec![width, 3, 16, 16]),
+        ("patch_embed.proj.bias".to_owned(), vec![width]),
+        ("norm.weight".to_owned(), vec![width]),
+        ("norm.bias".to_owned(), vec![width]),
+    ];
+    for block in 0..depth {
+        let mut layer = |name: &str, outputs, inputs| {
+            let name = format!("blocks.{block}.{name}");
+            let weight = if inputs == 0 {
+                vec![outputs]
+            } else {
+                vec![outputs, inputs]
+            };
+            shapes.push((format!("{name}.weight"), weight));
+            shapes.push((format!("{name}.bias"), vec![outputs]));
+        };
+        layer("norm1", width, 0);
+        layer("norm2", width, 0);
+        layer("attn.qkv", 3 * width, width);
+        layer("attn.proj", width, width);
+        layer("mlp.fc1", 4 * width, width);
+        layer("mlp.fc2", width, 4 * width);
+    }
+    let tensors = shapes.into_iter().zip(0_u32..).map(|((name, shape), i)| {
+        let count: i64 = shape.iter().product();
+        let angles =
+            Tensor::arange(count, (Kind::Float, tch::Device::Cpu)) * (0.7 + 0.01 * f64::from(i));
+        (name, (angles.sin() * 0.05).reshape(shape))
+    });
+    let tensors: Vec<_> = tensors.collect();
+    let named = tensors.iter().map(|(name, tensor)| (name.clone(), tensor));
+    write(named, String::new()).unwrap()
 }
 
 pub fn largest_difference(a: &Tensor, b: &Tensor) -> f64 {

@@ -14,11 +14,13 @@ use temper_torch::{
     Device,
     models::{Architecture, Head, Network, Plan, vit},
     optim::AdamW,
-    tensors::{Tensors, write},
+    tensors::Tensors,
 };
 
+use crate::support::vit_weights;
+
 const WIDTH: i64 = 512;
-const DEPTH: usize = 8;
+const DEPTH: u32 = 8;
 /// Where the child finds the weights.
 const FILE: &str = "TEMPER_TEST_WEIGHTS";
 
@@ -26,7 +28,7 @@ const FILE: &str = "TEMPER_TEST_WEIGHTS";
 fn loading_takes_less_than_the_weights_and_a_third_in_anonymous_memory() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("model.safetensors");
-    fs::write(&file, weights()).unwrap();
+    fs::write(&file, vit_weights(WIDTH, DEPTH)).unwrap();
     // In a process of its own, because the other tests' memory would be counted here.
     let child = Command::new(env::current_exe().unwrap())
         .args(["models::memory::child_that_loads", "--exact", "--ignored"])
@@ -78,7 +80,7 @@ fn load(file: &Path) -> Network {
     let plan = Plan::Vit(vit::Plan {
         patch: 16,
         width: WIDTH,
-        depth: DEPTH,
+        depth: DEPTH as usize,
         heads: 8,
         pre_norm: false,
         norm_epsilon: 1e-6,
@@ -94,41 +96,4 @@ fn anonymous() -> u64 {
     let line = status.lines().find(|line| line.starts_with("RssAnon:"));
     let kilobytes = line.unwrap().split_whitespace().nth(1).unwrap();
     1024 * kilobytes.parse::<u64>().unwrap()
-}
-
-/// A file of the plan's tensors.
-fn weights() -> Vec<u8> {
-    let mut shapes = vec![
-        ("cls_token".to_owned(), vec![1, 1, WIDTH]),
-        ("pos_embed".to_owned(), vec![1, 197, WIDTH]),
-        ("patch_embed.proj.weight".to_owned(), vec![WIDTH, 3, 16, 16]),
-        ("patch_embed.proj.bias".to_owned(), vec![WIDTH]),
-        ("norm.weight".to_owned(), vec![WIDTH]),
-        ("norm.bias".to_owned(), vec![WIDTH]),
-    ];
-    for block in 0..DEPTH {
-        let mut layer = |name: &str, outputs, inputs| {
-            let name = format!("blocks.{block}.{name}");
-            let weight = if inputs == 0 {
-                vec![outputs]
-            } else {
-                vec![outputs, inputs]
-            };
-            shapes.push((format!("{name}.weight"), weight));
-            shapes.push((format!("{name}.bias"), vec![outputs]));
-        };
-        layer("norm1", WIDTH, 0);
-        layer("norm2", WIDTH, 0);
-        layer("attn.qkv", 3 * WIDTH, WIDTH);
-        layer("attn.proj", WIDTH, WIDTH);
-        layer("mlp.fc1", 4 * WIDTH, WIDTH);
-        layer("mlp.fc2", WIDTH, 4 * WIDTH);
-    }
-    let options = (Kind::Float, tch::Device::Cpu);
-    let tensors: Vec<_> = shapes
-        .into_iter()
-        .map(|(name, shape)| (name, Tensor::ones(shape, options)))
-        .collect();
-    let named = tensors.iter().map(|(name, tensor)| (name.clone(), tensor));
-    write(named, String::new()).unwrap()
 }

@@ -1,0 +1,33 @@
+//! What NVIDIA's driver tells of this process.
+
+use nvml_wrapper::{Nvml, enums::device::UsedGpuMemory, error::NvmlError};
+
+/// Bytes that this process holds on GPUs, libtorch's cache and the driver's context included; none
+/// where there is no driver, or where it knows this process by another number (a container without
+/// the host's process numbers). libtorch gives nothing back while it runs, so that this is the most
+/// that it has ever held.
+pub(crate) fn held() -> Option<u64> {
+    match of_process(std::process::id()) {
+        Ok(bytes) => (bytes > 0).then_some(bytes),
+        Err(error) => {
+            tracing::debug!(%error, "memory of GPUs is not known");
+            None
+        }
+    }
+}
+
+fn of_process(process: u32) -> Result<u64, NvmlError> {
+    // The library is looked for at run time: this program starts without it.
+    let nvml = Nvml::init()?;
+    let mut bytes = 0;
+    for index in 0..nvml.device_count()? {
+        for running in nvml.device_by_index(index)?.running_compute_processes()? {
+            if let (true, UsedGpuMemory::Used(used)) =
+                (running.pid == process, running.used_gpu_memory)
+            {
+                bytes += used;
+            }
+        }
+    }
+    Ok(bytes)
+}
