@@ -14,8 +14,9 @@ use crate::{
 
 /// Standard deviation of TRADES' start noise, in pixel units: the paper's code.
 const TRADES_START: f64 = 0.001;
-/// Least probability that enters the divergence: the gradient at 0 is not a number.
-const LEAST_PROBABILITY: f64 = 1e-8;
+/// Least probability that enters the divergence: the gradient at 0 is not a number. The least
+/// normal number of single precision, so that what has a gradient is left as it is.
+const LEAST_PROBABILITY: f64 = f32::MIN_POSITIVE as f64;
 
 /// How strong a crafted batch is to be.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -47,7 +48,7 @@ pub fn cross_entropy_sum(logits: &Tensor, y: &Tensor, smoothing: f64) -> Tensor 
 }
 
 /// `KL(p_clean || p_adversarial)` by sample, `f32[n]`, of `clean` probabilities and `adversarial`
-/// logits, both `f32[n, classes]`; probabilities below 1e-8 count as 1e-8.
+/// logits, both `f32[n, classes]`; a probability of 0 counts as the least number that is none.
 pub fn divergences(clean: &Tensor, adversarial: &Tensor) -> Tensor {
     let clean = clean.clamp_min(LEAST_PROBABILITY);
     adversarial
