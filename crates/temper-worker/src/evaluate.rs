@@ -12,7 +12,7 @@ use temper_core::{Digest, attack, spec::EvaluateSpec};
 use temper_data::ImageSet;
 use temper_torch::{
     Control, EvaluateObserver, EvaluateOutcome, Interim, Interrupted, Measurement, PeakMemory,
-    Progress, StoredModel, TorchError,
+    Progress, StoredModel,
 };
 use tokio::sync::mpsc;
 
@@ -21,7 +21,8 @@ use crate::{
     assignment::{EvaluateTask, Object},
     job::{Attempt, Done, Switch},
     report::{Reports, Saved},
-    train::{read, usable},
+    resume::{Starts, is_unusable},
+    train::read,
 };
 
 /// The trained models last measured: the evaluations of one training often come one after another.
@@ -97,20 +98,15 @@ impl EvaluateObserver for Reporter {
 pub(crate) async fn run(attempt: &Attempt<'_>, task: &EvaluateTask) -> Result<Done, JobError> {
     log_task(&task.spec);
     let material = load(attempt, task).await?;
-    for object in &task.checkpoints {
-        let Some(bytes) = usable(&attempt.reports, object).await? else {
-            continue;
-        };
-        let checkpoint = &object.path;
-        tracing::info!(checkpoint, "resuming");
-        match measure(attempt, task, &material, Some(bytes)).await {
-            Err(JobError::Torch(TorchError::BadCheckpoint(reason))) => {
-                tracing::warn!(checkpoint, reason, "unusable: trying the one before");
-            }
-            other => return other,
+    let mut starts = Starts::new(&task.checkpoints, &attempt.reports);
+    loop {
+        let start = starts.next().await?;
+        let is_new = start.is_none();
+        let result = measure(attempt, task, &material, start).await;
+        if is_new || !is_unusable(&result) {
+            return result;
         }
     }
-    measure(attempt, task, &material, None).await
 }
 
 async fn load(attempt: &Attempt<'_>, task: &EvaluateTask) -> Result<Material, JobError> {

@@ -21,6 +21,7 @@ mod fake;
 mod job;
 mod lease;
 mod report;
+mod resume;
 pub mod session;
 mod train;
 

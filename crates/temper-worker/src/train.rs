@@ -5,19 +5,19 @@ use std::{path::PathBuf, sync::Arc, time::Instant};
 use bytes::Bytes;
 use temper_core::{Digest, report::EpochMetrics};
 use temper_data::{DataError, TrainingSplits};
-use temper_service::{objects::ObjectsError, status};
 use temper_torch::{
-    Checkpoint, Control, Interrupted, Observer, PeakMemory, TorchError, TrainOutcome, Training,
+    Checkpoint, Control, Interrupted, Observer, PeakMemory, TrainOutcome, Training,
 };
 use tokio::sync::mpsc;
 
 use crate::{
     JobError,
-    assignment::{Object, TrainTask},
+    assignment::TrainTask,
     cadence::{Cadence, Unwritten},
     engine,
     job::{Attempt, Done, Switch},
     report::{Reports, Saved},
+    resume::{Starts, is_unusable},
 };
 
 /// Reports that training may be ahead of their acknowledgement; each may hold a checkpoint.
@@ -69,36 +69,14 @@ impl Observer for Reporter {
 /// Trains from the newest checkpoint that is whole, else from the pretrained weights.
 pub(crate) async fn run(attempt: &Attempt<'_>, task: &TrainTask) -> Result<Done, JobError> {
     let material = load(attempt, task).await?;
-    for object in &task.checkpoints {
-        let Some(bytes) = usable(&attempt.reports, object).await? else {
-            continue;
-        };
-        let checkpoint = &object.path;
-        tracing::info!(checkpoint, "resuming");
-        match train(attempt, task, &material, Some(bytes)).await {
-            Err(JobError::Torch(TorchError::BadCheckpoint(reason))) => {
-                tracing::warn!(checkpoint, reason, "unusable: trying the one before");
-            }
-            other => return other,
+    let mut starts = Starts::new(&task.checkpoints, &attempt.reports);
+    loop {
+        let start = starts.next().await?;
+        let is_new = start.is_none();
+        let result = train(attempt, task, &material, start).await;
+        if is_new || !is_unusable(&result) {
+            return result;
         }
-    }
-    train(attempt, task, &material, None).await
-}
-
-/// The checkpoint's bytes; none when it is torn or gone.
-pub(crate) async fn usable(reports: &Reports, object: &Object) -> Result<Option<Bytes>, JobError> {
-    match reports.fetch(object).await {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(JobError::Objects(
-            error @ (ObjectsError::Torn { .. } | ObjectsError::Missing { .. }),
-        )) => {
-            tracing::warn!(
-                error = status::chain(&error),
-                "trying the checkpoint before"
-            );
-            Ok(None)
-        }
-        Err(error) => Err(error),
     }
 }
 
