@@ -254,7 +254,9 @@ impl System {
         Ok(jobs)
     }
 
-    fn log(&self, name: &str) -> String {
+    /// What `up`, or a worker by its name, has logged so far.
+    #[must_use]
+    pub fn log(&self, name: &str) -> String {
         let path = match name {
             "up" => self.folder.path().join("up.log"),
             worker => self.folder.path().join(format!("data/logs/{worker}.log")),

@@ -34,7 +34,7 @@ use temper_core::{
 use temper_data::{ImageSet, Inputs};
 use temper_torch::{
     Checkpoint, Control, Device, EvaluateObserver, EvaluateOutcome, Interim, Interrupted, Observer,
-    Progress, StoredModel, TrainOutcome, Training, evaluate,
+    Progress, StoredModel, TrainOutcome, Training, evaluate, keep_freed_memory,
     models::{Architecture, Head, Network},
     prefetch::Loader,
     set_threads, tensors, train,
@@ -67,6 +67,8 @@ struct Args {
 }
 
 fn main() -> anyhow::Result<()> {
+    // As the worker does.
+    keep_freed_memory();
     let args = Args::parse();
     set_threads(args.threads);
     let mut bench = Bench::new(&args)?;

@@ -1,6 +1,6 @@
 //! How much memory a job takes, and what is done when there is not enough.
 
-use std::fs;
+use std::{env, fs, os::unix::process::CommandExt as _, process::Command};
 
 use crate::{engine::Device, gpu};
 
@@ -41,6 +41,34 @@ impl PeakMemory {
             gpu::held()
         }
     }
+}
+
+/// What glibc is told: to serve blocks of up to 1 GiB from its heap, and to keep what is freed.
+const TUNABLES: &str = "glibc.malloc.mmap_threshold=1073741824:\
+                        glibc.malloc.trim_threshold=1099511627776:\
+                        glibc.malloc.top_pad=268435456";
+
+/// Starts this program anew, in this process, with glibc told to keep memory that is freed; to be
+/// called first in `main`. Every step asks for and frees hundreds of megabytes, in blocks that glibc
+/// gives back to the system by default and the system clears before it gives them out again:
+/// a tenth of a step. Once `GLIBC_TUNABLES` is set, by you or by this, it does nothing, nor where
+/// the program cannot be started anew.
+pub fn keep_freed_memory() {
+    const VARIABLE: &str = "GLIBC_TUNABLES";
+    if cfg!(not(all(target_os = "linux", target_env = "gnu"))) || env::var_os(VARIABLE).is_some() {
+        return;
+    }
+    let mut arguments = env::args_os();
+    let (name, Ok(program)) = (arguments.next(), env::current_exe()) else {
+        return;
+    };
+    let mut again = Command::new(program);
+    if let Some(name) = name {
+        again.arg0(name);
+    }
+    // It comes back with an error alone.
+    let error = again.args(arguments).env(VARIABLE, TUNABLES).exec();
+    eprintln!("not started anew to keep freed memory, and slower for it: {error}");
 }
 
 /// Half of the micro-batch `size`, where that may help: `asked` is what the job's settings say.

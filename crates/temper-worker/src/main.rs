@@ -36,6 +36,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    temper_torch::keep_freed_memory();
     match start(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -67,6 +67,46 @@ async fn a_worker_told_to_stop_gives_its_job_back_without_burning_an_attempt() -
     system.stop().await
 }
 
+/// A measurement long enough to be interrupted.
+fn long_measurement() -> v1::CreateSweepRequest {
+    let mut request = sweeps::tiny([0]);
+    let measured = &mut sweeps::spec(&mut request).evaluations[0];
+    measured.attack.get_or_insert_default().steps = Some(60);
+    measured.samples = 500;
+    measured.set_mode(v1::CurveMode::Bisect);
+    request
+}
+
+#[tokio::test]
+async fn a_stopped_measurement_goes_on_and_tells_of_its_audit() -> anyhow::Result<()> {
+    let mut system = System::start(Options::default()).await?;
+    let sweep = system.submit(long_measurement()).await?.name;
+    let measures =
+        |job: &v1::Job| job.kind() == JobKind::Evaluate && job.state() == v1::JobState::Leased;
+    system
+        .watch_until(&sweep, |_, jobs| jobs.iter().any(measures))
+        .await?;
+    signal("TERM", system.workers()?[0])?;
+    ensure!(system.finish(&sweep).await?.state() == SweepState::Succeeded);
+    let jobs = system.jobs_of(&sweep).await?;
+    let job = jobs.iter().find(|job| job.kind() == JobKind::Evaluate);
+    let job = job.context("no evaluation")?;
+    let outcomes: Vec<_> = job.attempts.iter().map(v1::Attempt::outcome).collect();
+    ensure!(
+        outcomes == [AttemptOutcome::Released, AttemptOutcome::Succeeded],
+        "{outcomes:?}"
+    );
+    ensure!(system.log("worker-0").contains("resuming"));
+    let request = v1::GetCurveRequest {
+        name: job.name.clone(),
+    };
+    let curve = system.curves().await?.get_curve(request).await?;
+    let curve = curve.into_inner();
+    let audit = curve.audit.context("no audit")?;
+    ensure!(audit.samples == 25 && curve.passes > 0, "{curve:?}");
+    system.stop().await
+}
+
 #[tokio::test]
 async fn a_system_killed_and_started_again_continues_and_loses_nothing() -> anyhow::Result<()> {
     let mut system = System::start(Options::default()).await?;
