@@ -241,8 +241,8 @@ pub enum CurveMode {
     /// In ascending order; a sample once broken stays broken, since a perturbation that fits a
     /// smaller box fits the larger one too.
     Monotone,
-    /// By sample, the least strength that breaks it is sought by bisection over the grid, about
-    /// `log2` of its points instead of all of them. It leans to the optimistic side, since a
+    /// By sample, the least strength that breaks it is sought: first at the grid's end, then by
+    /// bisection, about `log2` of the points instead of all of them. It leans to the optimistic side, since a
     /// strength at which the attack fails is taken to be safe together with all below it: by how
     /// much is audited.
     Bisect {

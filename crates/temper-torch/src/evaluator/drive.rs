@@ -111,9 +111,10 @@ impl<'a> Job<'a> {
     fn progress(&self, state: &State) -> Progress {
         let points = self.spec.grid.len();
         let rounds = match (state.stage, self.spec.mode) {
-            // The clean round, then halving until a bracket of that many points is closed.
+            // The clean round, the grid's end, then halving until what is between is closed.
             (Stage::Curve, CurveMode::Bisect { .. }) => {
-                1 + points.next_power_of_two().trailing_zeros() as usize
+                let between = points.saturating_sub(1).max(1);
+                2 + between.next_power_of_two().trailing_zeros() as usize
             }
             _ => points,
         };
@@ -160,7 +161,7 @@ impl<'a> Job<'a> {
     fn attacked(&self, state: &mut State, samples: &[u32]) -> Result<Vec<Option<f64>>, TorchError> {
         let pairs: Vec<(u32, u32)> = samples
             .iter()
-            .map(|&sample| (sample, state.grid_index(sample, self.spec.mode)))
+            .map(|&sample| (sample, state.grid_index(sample, self.spec)))
             .collect();
         let mut answers = vec![None; pairs.len()];
         for (attack, settings) in self.spec.attacks.iter().enumerate() {

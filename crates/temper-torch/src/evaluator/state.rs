@@ -85,9 +85,15 @@ impl State {
     }
 
     /// The index on the grid that `sample`, one of the next, is to be attacked at.
-    pub fn grid_index(&self, sample: u32, mode: CurveMode) -> u32 {
-        match (self.stage, mode) {
-            (Stage::Curve, CurveMode::Bisect { .. }) => {
+    ///
+    /// Bisection asks at the grid's end first. A sample that withstands there costs one attack to the
+    /// end of its iterations, not one in each round; of the others most break within a few, and by
+    /// perturbations that may fit smaller strengths.
+    pub fn grid_index(&self, sample: u32, spec: &EvaluateSpec) -> u32 {
+        match (self.stage, self.round, spec.mode) {
+            (Stage::Curve, 0, _) => 0,
+            (Stage::Curve, 1, CurveMode::Bisect { .. }) => len(&spec.grid) - 1,
+            (Stage::Curve, _, CurveMode::Bisect { .. }) => {
                 let [low, high] = self.brackets[sample as usize];
                 low.midpoint(high)
             }
@@ -100,7 +106,7 @@ impl State {
     pub fn answer(&mut self, spec: &EvaluateSpec, answers: &[Option<f64>]) {
         let samples = self.next(answers.len()).to_vec();
         for (&sample, &norm) in samples.iter().zip(answers) {
-            let index = self.grid_index(sample, spec.mode);
+            let index = self.grid_index(sample, spec);
             if norm.is_none() && self.keeps_table(spec.mode) {
                 self.right[self.round as usize].push(sample);
             }

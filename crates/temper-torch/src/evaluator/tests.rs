@@ -194,6 +194,18 @@ fn audit_sees_that_the_attack_is_weak_where_bisection_tries_it() {
 }
 
 #[test]
+fn bisection_of_what_withstands_everything_is_one_attack() {
+    let test = grey(&[100; 20], vec![0; 20]);
+    let sure = |x: &Tensor| two(&(level(x) * 0.0 + 1.0), &(level(x) * 0.0));
+    let spec = spec(bisect(0, 1), 16);
+    let measured = measure(&spec, &sure, &test);
+    assert_eq!(counts(&measured), [20; 17]);
+    // Twice clean, as outputs are compared, and each step forward and backward.
+    let attack = 2 * u64::from(spec.attacks[0].steps()) + 1;
+    assert_eq!(measured.passes, 20 * (2 + attack));
+}
+
+#[test]
 fn rising_curve_is_told_in_exact_mode() {
     let test = grey(&[100; 20], vec![0; 20]);
     let measured = measure(&spec(CurveMode::Exact, 8), &band, &test);
