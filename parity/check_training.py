@@ -8,6 +8,7 @@ of batch norm are so badly conditioned that another order of additions shows wit
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -27,9 +28,10 @@ TOLERANCES = {"epoch": 1e-5, "trades": 1e-6}
 class Rust:
     """The example `training`, asked line by line."""
 
-    def __init__(self, program: Path, **options: int) -> None:
+    def __init__(self, program: Path, environment: dict[str, str] | None = None, **options: int) -> None:
         command = [str(program), *(f"--{name}={value}" for name, value in options.items())]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        environment = {**os.environ, **(environment or {})}
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
 
     def __enter__(self) -> Rust:
         return self

@@ -49,7 +49,7 @@ def main() -> None:
     order = network(images).sort(dim=1)[1]
     labels, target = order[:, -1], order[:, -3]
     uniform = torch.rand(images.shape)
-    tensors = {"noise": 2 * uniform - 1}
+    tensors = {"images": images, "noise": 2 * uniform - 1}
     tensors |= pgd(network, images, labels, "linf", 2 * uniform - 1)
     tensors |= pgd(network, images, labels, "l2", 2 * uniform - 1)
     cases: dict[str, tuple[APGDAttack, Callable]] = {

@@ -33,8 +33,8 @@ use temper_core::{
 };
 use temper_data::{ImageSet, Inputs};
 use temper_torch::{
-    Checkpoint, Control, Device, EvaluateObserver, EvaluateOutcome, Interim, Interrupted, Observer,
-    Progress, StoredModel, TrainOutcome, Training, evaluate, keep_freed_memory,
+    Checkpoint, Control, Device, EvaluateOutcome, Interrupted, Observer, StoredModel, TrainOutcome,
+    Training, evaluate, keep_freed_memory,
     models::{Architecture, Head, Network},
     prefetch::Loader,
     set_threads, tensors, train,
@@ -125,23 +125,6 @@ impl Observer for Epochs {
     }
 
     fn checkpoint(&mut self, _: Checkpoint) -> Result<(), Interrupted> {
-        Ok(())
-    }
-}
-
-/// Lets a measurement run to its end.
-struct Undisturbed;
-
-impl EvaluateObserver for Undisturbed {
-    fn control(&mut self, _: Progress) -> Control {
-        Control::Continue
-    }
-
-    fn checkpoint_due(&mut self) -> bool {
-        false
-    }
-
-    fn checkpoint(&mut self, _: Interim) -> Result<(), Interrupted> {
         Ok(())
     }
 }
@@ -311,7 +294,7 @@ impl Bench {
         };
         let started = Instant::now();
         let from = (Device::CPU, None);
-        let outcome = evaluate(&spec, model, (&self.test, 256), from, &mut Undisturbed)?;
+        let outcome = evaluate(&spec, model, (&self.test, 256), from, &mut ())?;
         let EvaluateOutcome::Finished(measured) = outcome else {
             bail!("the measurement did not finish");
         };

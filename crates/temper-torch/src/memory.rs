@@ -10,8 +10,9 @@ const LEAST_SHARE: usize = 4;
 /// The most memory that was in use since it was started.
 ///
 /// On the processor it is the peak of the process's resident memory, images and all, which Linux
-/// counts; elsewhere it is not known. On a GPU it is what the driver says that the process holds:
-/// libtorch gives back nothing, so that a process's later jobs count its earlier ones' memory too.
+/// counts; elsewhere it is not known. On a GPU it is what the driver says that the process holds.
+/// Both are upper bounds: libtorch gives back nothing of a GPU, nor does a process after
+/// [`keep_freed_memory`], so that its later jobs count what earlier ones took too.
 #[derive(Debug, Clone, Copy)]
 pub struct PeakMemory {
     device: Device,
@@ -50,8 +51,8 @@ const TUNABLES: &str = "glibc.malloc.mmap_threshold=1073741824:\
 
 /// Starts this program anew, in this process, with glibc told to keep memory that is freed; to be
 /// called first in `main`. Every step asks for and frees hundreds of megabytes, in blocks that glibc
-/// gives back to the system by default and the system clears before it gives them out again:
-/// a tenth of a step. Once `GLIBC_TUNABLES` is set, by you or by this, it does nothing, nor where
+/// gives back to the system by default and the system clears before it gives them out again
+/// (`make bench-train` tells what that costs). Once `GLIBC_TUNABLES` is set, by you or by this, it does nothing, nor where
 /// the program cannot be started anew.
 pub fn keep_freed_memory() {
     const VARIABLE: &str = "GLIBC_TUNABLES";

@@ -17,19 +17,6 @@ fn fixture() -> Tensors<'static> {
     Tensors::read(&folder.join("attack_steps.safetensors")).unwrap()
 }
 
-/// The images of `parity/images.py`: `f32[4, 3, 8, 8]`.
-fn images() -> Tensor {
-    let value = |n: i64, c: i64, y: i64, x: i64| {
-        (37 * n + 73 * c + 5 * y + 3 * x + (x * y) % 31 + (x * x) / 7) % 256
-    };
-    let all = (0..4 * 3 * 8 * 8).map(|i| value(i / 192, i / 64 % 3, i / 8 % 8, i % 8));
-    let all: Vec<i64> = all.collect();
-    Tensor::from_slice(&all)
-        .reshape([4, 3, 8, 8])
-        .to_kind(tch::Kind::Float)
-        / 255.0
-}
-
 /// Drives an attack by the recorded gradients; the largest difference from the recorded iterates.
 fn replayed(name: &str, attack: &Attack, epsilon: f64) -> f64 {
     let fixture = fixture();
@@ -39,10 +26,10 @@ fn replayed(name: &str, attack: &Attack, epsilon: f64) -> f64 {
         Attack::Apgd(_) => epsilon,
     };
     let (radius, step) = (Radius::All(epsilon), Radius::All(step));
-    let noise = fixture.get("noise").unwrap();
+    let [images, noise] = ["images", "noise"].map(|name| fixture.get(name).unwrap());
     let steps = attack.steps();
     let bounds = (&radius, &step);
-    let mut method = start(attack, steps, &images(), bounds, Some(&noise)).unwrap();
+    let mut method = start(attack, steps, &images, bounds, Some(&noise)).unwrap();
     let (mut largest, mut compared) = (0.0_f64, 0);
     let mut compare = |found: &Tensor, expected: &Tensor| {
         let difference = (found - expected).abs().max().double_value(&[]);

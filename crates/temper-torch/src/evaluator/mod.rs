@@ -91,6 +91,21 @@ pub trait EvaluateObserver {
     fn checkpoint(&mut self, interim: Interim) -> Result<(), Interrupted>;
 }
 
+/// Nobody watches: the evaluation runs to its end.
+impl EvaluateObserver for () {
+    fn control(&mut self, _: Progress) -> Control {
+        Control::Continue
+    }
+
+    fn checkpoint_due(&mut self) -> bool {
+        false
+    }
+
+    fn checkpoint(&mut self, _: Interim) -> Result<(), Interrupted> {
+        Ok(())
+    }
+}
+
 /// What was measured.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Measurement {

@@ -16,8 +16,8 @@ use temper_core::{
 };
 use temper_data::ImageSet;
 
-use super::{EvaluateObserver, EvaluateOutcome, Interim, Measurement, Progress, drive::Job};
-use crate::{Control, Device, Interrupted, batch::Images};
+use super::{EvaluateOutcome, Measurement, drive::Job};
+use crate::{Device, batch::Images};
 
 const SIDE: u32 = 4;
 
@@ -101,26 +101,10 @@ fn linear(x: &Tensor) -> Tensor {
     two(&margin.neg(), &margin)
 }
 
-struct Silent;
-
-impl EvaluateObserver for Silent {
-    fn control(&mut self, _: Progress) -> Control {
-        Control::Continue
-    }
-
-    fn checkpoint_due(&mut self) -> bool {
-        false
-    }
-
-    fn checkpoint(&mut self, _: Interim) -> Result<(), Interrupted> {
-        Ok(())
-    }
-}
-
 fn measure(spec: &EvaluateSpec, model: &dyn Fn(&Tensor) -> Tensor, test: &ImageSet) -> Measurement {
     let images = Images::new("test", test, (SIDE, 2), Device::CPU).unwrap();
     let job = Job::new(spec, model, &images).unwrap();
-    match job.run(None, 32, &mut Silent).unwrap() {
+    match job.run(None, 32, &mut ()).unwrap() {
         EvaluateOutcome::Finished(measured) => measured,
         other => panic!("{other:?}"),
     }

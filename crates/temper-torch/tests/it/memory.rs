@@ -20,7 +20,7 @@ use temper_torch::{
     set_threads, train,
 };
 
-use crate::support::{mobilenet_weights, striped, train_spec, vit_weights};
+use crate::support::{mobilenet_weights, status_bytes, striped, train_spec, vit_weights};
 
 /// Optimiser steps of the run whose memory must not grow; `make soak` makes them 2,000.
 const STEPS: &str = "TEMPER_TEST_STEPS";
@@ -54,14 +54,6 @@ fn told(output: &Output, key: &str) -> String {
         .to_owned()
 }
 
-/// Bytes of this process under `name` in `/proc/self/status`.
-fn bytes(name: &str) -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(name));
-    let kibibytes = line.unwrap().trim_end_matches("kB").trim();
-    1024 * kibibytes.parse::<u64>().unwrap()
-}
-
 /// Notes resident memory before every step, with a checkpoint taken and dropped now and then. Pages
 /// of files, libtorch's above all, come and go as the system likes, and are not counted.
 #[derive(Default)]
@@ -69,7 +61,7 @@ struct Soak(Vec<u64>);
 
 impl Observer for Soak {
     fn control(&mut self) -> Control {
-        self.0.push(bytes("RssAnon:"));
+        self.0.push(status_bytes("RssAnon:"));
         Control::Continue
     }
 
@@ -126,7 +118,7 @@ struct Cramped {
 impl Observer for Cramped {
     fn control(&mut self) -> Control {
         if self.before == 0 {
-            self.before = bytes("VmSize:");
+            self.before = status_bytes("VmSize:");
             if let Some(room) = self.room {
                 let limit = format!("--as={}", self.before + room);
                 let own = format!("--pid={}", std::process::id());
@@ -198,7 +190,7 @@ fn child_that_is_cramped() {
         Err(TorchError::OutOfMemory(text)) => println!("out of memory: {text}"),
         Err(error) => panic!("{error}"),
     }
-    println!("taken: {}", bytes("VmPeak:") - observer.before);
+    println!("taken: {}", status_bytes("VmPeak:") - observer.before);
 }
 
 fn run(

@@ -1,6 +1,9 @@
 //! What the tests share: files, images made by a formula, job specs, and an observer.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use tch::{Kind, Tensor};
 use temper_core::{
@@ -97,6 +100,14 @@ pub fn vit_weights(width: i64, depth: u32) -> Vec<u8> {
     let tensors: Vec<_> = tensors.collect();
     let named = tensors.iter().map(|(name, tensor)| (name.clone(), tensor));
     write(named, String::new()).unwrap()
+}
+
+/// Bytes of this process under `name` in `/proc/self/status`.
+pub fn status_bytes(name: &str) -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let kibibytes = line.unwrap().trim_end_matches("kB").trim();
+    1024 * kibibytes.parse::<u64>().unwrap()
 }
 
 pub fn largest_difference(a: &Tensor, b: &Tensor) -> f64 {

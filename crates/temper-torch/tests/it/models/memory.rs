@@ -17,7 +17,7 @@ use temper_torch::{
     tensors::Tensors,
 };
 
-use crate::support::vit_weights;
+use crate::support::{status_bytes, vit_weights};
 
 const WIDTH: i64 = 512;
 const DEPTH: u32 = 8;
@@ -49,11 +49,15 @@ fn child_that_loads() {
     let size = fs::metadata(&file).unwrap().len();
     let _ = Tensor::randn([64, 64], (Kind::Float, tch::Device::Cpu))
         .matmul(&Tensor::ones([64, 64], (Kind::Float, tch::Device::Cpu)));
-    let (before, peak, done) = (anonymous(), AtomicU64::new(0), AtomicBool::new(false));
+    let (before, peak, done) = (
+        status_bytes("RssAnon:"),
+        AtomicU64::new(0),
+        AtomicBool::new(false),
+    );
     let network = thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                peak.fetch_max(anonymous(), Ordering::Relaxed);
+                peak.fetch_max(status_bytes("RssAnon:"), Ordering::Relaxed);
                 thread::yield_now();
             }
         });
@@ -62,7 +66,7 @@ fn child_that_loads() {
         network
     });
     let optimiser = AdamW::new(&network, 0.1);
-    let peak = peak.into_inner().max(anonymous()) - before;
+    let peak = peak.into_inner().max(status_bytes("RssAnon:")) - before;
     #[expect(clippy::cast_precision_loss, reason = "bytes of this process")]
     let ratio = peak as f64 / size as f64;
     println!("peak over weights: {ratio:.3}");
@@ -88,12 +92,4 @@ fn load(file: &Path) -> Network {
     let source = Tensors::read(file).unwrap();
     let head = Head::Fresh { seed: 0 };
     Network::of_plan(&plan, &architecture, &source, head, Device::CPU).unwrap()
-}
-
-/// Anonymous memory of this process, in bytes.
-fn anonymous() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("RssAnon:"));
-    let kilobytes = line.unwrap().split_whitespace().nth(1).unwrap();
-    1024 * kilobytes.parse::<u64>().unwrap()
 }
