@@ -1,6 +1,14 @@
 //! The life of a job, as pure functions; SQL guards the same transitions again by the fence.
 
+mod failure;
+mod filter;
+
 use serde::{Deserialize, Serialize};
+
+pub use self::{
+    failure::{FailureClass, JITTER, LONGEST_PAUSE, Policy, Verdict},
+    filter::{Axes, JobFilter},
+};
 
 /// What a job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -51,35 +59,6 @@ pub enum JobEvent {
     Retried,
 }
 
-/// Why an attempt ended without a result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FailureClass {
-    /// The machine was taken away.
-    Preempted,
-    /// Network, disk, database or object store.
-    Infrastructure,
-    /// The lease ran out with no word from the worker.
-    Lost,
-    /// Too little memory.
-    OutOfMemory,
-    /// A loss that is not finite.
-    Diverged,
-    /// A file is missing, damaged, or not what its digest says.
-    BadInput,
-    /// A defect.
-    Code,
-}
-
-/// What follows a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Queue again, not before so many seconds.
-    RetryAfter(u32),
-    /// The job has failed.
-    GiveUp,
-}
-
 /// A transition that a job's life does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a job that is {state:?} cannot become {event:?}")]
@@ -113,27 +92,6 @@ impl JobState {
     #[must_use]
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
-    }
-}
-
-impl FailureClass {
-    /// What follows when an attempt failed this way and `earlier` attempts of the job did before.
-    #[must_use]
-    pub fn verdict(self, earlier: u32) -> Verdict {
-        let (tries, base_seconds) = match self {
-            Self::Preempted => (u32::MAX, 0),
-            Self::Infrastructure => (5, 5),
-            // A job that kills its worker must not circle for ever.
-            Self::Lost => (3, 0),
-            Self::OutOfMemory | Self::Code => (2, 5),
-            // Deterministic: another try would end the same way.
-            Self::Diverged | Self::BadInput => (1, 0),
-        };
-        if earlier.saturating_add(1) >= tries {
-            Verdict::GiveUp
-        } else {
-            Verdict::RetryAfter(base_seconds << earlier.min(6))
-        }
     }
 }
 
@@ -240,21 +198,6 @@ mod tests {
                 state = next;
             }
         }
-    }
-
-    #[test]
-    fn lost_jobs_get_three_tries_and_damaged_inputs_one() {
-        assert_eq!(FailureClass::Lost.verdict(1), Verdict::RetryAfter(0));
-        assert_eq!(FailureClass::Lost.verdict(2), Verdict::GiveUp);
-        assert_eq!(FailureClass::BadInput.verdict(0), Verdict::GiveUp);
-        assert_eq!(
-            FailureClass::Infrastructure.verdict(3),
-            Verdict::RetryAfter(40)
-        );
-        assert_eq!(
-            FailureClass::Preempted.verdict(1000),
-            Verdict::RetryAfter(0)
-        );
     }
 
     #[test]

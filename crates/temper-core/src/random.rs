@@ -36,6 +36,8 @@ pub enum Purpose {
     StochasticDepth,
     /// Features that dropout leaves out.
     Dropout,
+    /// How much sooner or later than planned a failed job is tried again.
+    Backoff,
 }
 
 /// From what the start noise of an attack is drawn.
@@ -152,6 +154,7 @@ impl Purpose {
             Self::Head => "head",
             Self::StochasticDepth => "stochastic-depth",
             Self::Dropout => "dropout",
+            Self::Backoff => "backoff",
         }
     }
 }

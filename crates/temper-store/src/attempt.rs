@@ -1,16 +1,23 @@
 //! Attempts, and how they end without a result.
 
+mod list;
+
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use temper_core::job::{FailureClass, JobEvent, JobState, Verdict};
 use uuid::Uuid;
 
+pub(crate) use list::attempts_of;
+pub use list::{AttemptPage, AttemptsQuery};
+
 use crate::{
-    JobId, LeaseRef, Store, StoreError,
+    LeaseRef, Store, StoreError,
     lease::{Held, lease_hold},
     ready,
     store::Tx,
     sweep::jobs,
-    value::{column, named, stored},
+    value::{column, stored},
 };
 
 /// One worker's try at a job.
@@ -173,13 +180,14 @@ pub(crate) async fn job_fail(
     )
     .fetch_one(&mut **tx)
     .await?;
-    match failure.class.verdict(stored(earlier, "count")?) {
-        Verdict::RetryAfter(seconds) => {
+    let number = held.job.0.unsigned_abs();
+    match failure.class.verdict(number, stored(earlier, "count")?) {
+        Verdict::RetryAfter(pause) => {
             let event = match failure.outcome {
                 AttemptOutcome::Lost => JobEvent::Expired,
                 _ => JobEvent::FailedForNow,
             };
-            job_requeue(tx, held, event, seconds).await
+            job_requeue(tx, held, event, pause).await
         }
         Verdict::GiveUp => {
             let state = held.state.after(JobEvent::FailedForGood)?;
@@ -200,12 +208,12 @@ pub(crate) async fn job_fail(
     }
 }
 
-/// Queues a held job again, not to be leased before so many seconds.
+/// Queues a held job again, not to be leased before the pause is over.
 pub(crate) async fn job_requeue(
     tx: &mut Tx,
     held: &Held,
     event: JobEvent,
-    delay_seconds: u32,
+    pause: Duration,
 ) -> Result<JobState, StoreError> {
     let state = held.state.after(event)?;
     sqlx::query!(
@@ -213,7 +221,7 @@ pub(crate) async fn job_requeue(
         WHERE id = $1 AND state = 'leased' AND fence = $4",
         held.job.0,
         state.as_str(),
-        f64::from(delay_seconds),
+        pause.as_secs_f64(),
         held.fence,
     )
     .execute(&mut **tx)
@@ -247,42 +255,4 @@ pub(crate) async fn attempt_end(tx: &mut Tx, held: &Held, end: &End<'_>) -> Resu
 pub(crate) fn memory_column(bytes: Option<u64>) -> Result<Option<i64>, StoreError> {
     let bytes = bytes.filter(|bytes| *bytes > 0);
     bytes.map(|bytes| column(bytes, "the memory")).transpose()
-}
-
-pub(crate) async fn attempts_of(store: &Store, job: JobId) -> Result<Vec<Attempt>, StoreError> {
-    let rows = sqlx::query!(
-        "SELECT number, worker, incarnation, device, fence, started_at, ended_at, outcome,
-            failure_class, message, device_seconds, peak_memory_bytes
-        FROM temper.attempt WHERE job_id = $1 ORDER BY number",
-        job.0,
-    )
-    .fetch_all(&store.pool)
-    .await?;
-    rows.into_iter()
-        .map(|row| {
-            let outcome = row.outcome.as_deref();
-            let class = row.failure_class.as_deref();
-            Ok(Attempt {
-                number: stored(row.number, "attempt number")?,
-                worker: row.worker,
-                incarnation: row.incarnation,
-                device: row.device,
-                fence: row.fence,
-                started_at: row.started_at,
-                ended_at: row.ended_at,
-                outcome: outcome
-                    .map(|name| named(AttemptOutcome::from_name, name, "outcome"))
-                    .transpose()?,
-                failure_class: class
-                    .map(|name| named(FailureClass::from_name, name, "failure class"))
-                    .transpose()?,
-                message: row.message,
-                device_seconds: row.device_seconds,
-                peak_memory_bytes: row
-                    .peak_memory_bytes
-                    .map(|bytes| stored(bytes, "memory"))
-                    .transpose()?,
-            })
-        })
-        .collect()
 }

@@ -1,6 +1,6 @@
 use sqlx::migrate::MigrateError;
 use temper_core::{
-    ErrorKind,
+    ErrorKind, Violations,
     curve::CurveError,
     job::{JobKind, JobState, TransitionError},
 };
@@ -75,6 +75,12 @@ pub enum StoreError {
         /// What was asked for.
         what: &'static str,
     },
+    /// A filter names what the sweep does not have; fields are relative to the filter.
+    #[error("the filter does not fit the sweep")]
+    Filter(#[source] Violations),
+    /// A sweep that wants nothing any more.
+    #[error("sweep {0} is cancelled: it wants no jobs")]
+    SweepCancelled(Uuid),
     /// A job cannot take this step.
     #[error("the job's state does not allow it")]
     Transition(#[from] TransitionError),
@@ -111,10 +117,12 @@ impl StoreError {
             Self::UnknownWorker(_)
             | Self::EpochGap { .. }
             | Self::NoResult { .. }
+            | Self::SweepCancelled(_)
             | Self::Transition(_) => ErrorKind::FailedPrecondition,
-            Self::Mismatch { .. } | Self::Curve { .. } | Self::TooLarge { .. } => {
-                ErrorKind::InvalidInput
-            }
+            Self::Mismatch { .. }
+            | Self::Curve { .. }
+            | Self::Filter(_)
+            | Self::TooLarge { .. } => ErrorKind::InvalidInput,
             Self::Migration(MigrateError::Execute(error)) | Self::Database(error) => {
                 database_kind(error)
             }

@@ -1,5 +1,8 @@
 //! Jobs, as people look at them.
 
+mod cancel;
+mod retry;
+
 use std::{fmt, num::ParseIntError};
 
 use sqlx::types::Json;
@@ -11,8 +14,10 @@ use temper_core::{
 };
 use uuid::Uuid;
 
+pub use retry::Retried;
+
 use crate::{
-    Attempt, Store, StoreError, attempt,
+    Attempt, AttemptOutcome, Store, StoreError, attempt,
     value::{column, digest, named, stored},
 };
 
@@ -62,6 +67,29 @@ pub struct JobDetail {
     pub attempts: Vec<Attempt>,
     /// Every epoch's metrics, ascending.
     pub epochs: Vec<EpochMetrics>,
+}
+
+impl JobDetail {
+    /// Seconds for which the ended attempts held their devices, wasted ones too.
+    #[must_use]
+    pub fn device_seconds(&self) -> f64 {
+        self.seconds(|_| true)
+    }
+
+    /// Share of them that went to attempts without an accepted result, in `[0, 1]`; 0 before any
+    /// attempt has ended.
+    #[must_use]
+    pub fn wasted_share(&self) -> f64 {
+        let wasted = self.seconds(|outcome| outcome != Some(AttemptOutcome::Succeeded));
+        let all = self.device_seconds();
+        if all > 0.0 { wasted / all } else { 0.0 }
+    }
+
+    fn seconds(&self, counts: impl Fn(Option<AttemptOutcome>) -> bool) -> f64 {
+        let attempts = self.attempts.iter();
+        let counted = attempts.filter(|attempt| counts(attempt.outcome));
+        counted.filter_map(|attempt| attempt.device_seconds).sum()
+    }
 }
 
 /// Which of a sweep's jobs are wanted.

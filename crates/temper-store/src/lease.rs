@@ -125,7 +125,7 @@ impl Store {
         let mut tx = self.begin().await?;
         let held = lease_hold(&mut tx, lease).await?;
         attempt_end(&mut tx, &held, &End::plain(AttemptOutcome::Released)).await?;
-        job_requeue(&mut tx, &held, JobEvent::Released, 0).await?;
+        job_requeue(&mut tx, &held, JobEvent::Released, Duration::ZERO).await?;
         tx.commit().await?;
         Ok(())
     }

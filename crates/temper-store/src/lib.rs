@@ -18,6 +18,7 @@ mod error;
 mod janitor;
 mod job;
 mod lease;
+mod log;
 #[cfg(feature = "local")]
 pub mod postgres;
 mod ready;
@@ -29,13 +30,14 @@ mod value;
 mod worker;
 
 pub use artifact::Artifact;
-pub use attempt::{Attempt, AttemptOutcome, FailedAttempt};
+pub use attempt::{Attempt, AttemptOutcome, AttemptPage, AttemptsQuery, FailedAttempt};
 pub use checkpoint::Checkpoint;
 pub use complete::{BestModel, Measured, Trained};
 pub use curve::{CellCurve, Curve, CurveFacts};
 pub use error::StoreError;
-pub use job::{JobChanges, JobDetail, JobId, JobPage, JobRow, JobsQuery, SnapshotToken};
+pub use job::{JobChanges, JobDetail, JobId, JobPage, JobRow, JobsQuery, Retried, SnapshotToken};
 pub use lease::{Claim, LeaseRef, LeaseStatus};
+pub use log::{LogLine, LogPage, LogQuery, MAX_LOG_LINES, MAX_LOG_MESSAGE};
 pub use ready::JobReady;
 pub use store::Store;
 pub use sweep::{

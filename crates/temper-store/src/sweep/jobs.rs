@@ -5,7 +5,7 @@ use temper_core::job::{JobEvent, JobState};
 use crate::{JobId, StoreError, ready, store::Tx};
 
 /// Locks jobs, in the order of their ids like everybody.
-pub(super) async fn jobs_lock(tx: &mut Tx, jobs: &[i64]) -> Result<(), StoreError> {
+pub(crate) async fn jobs_lock(tx: &mut Tx, jobs: &[i64]) -> Result<(), StoreError> {
     sqlx::query!(
         "SELECT id FROM temper.job WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE",
         jobs,
@@ -16,6 +16,7 @@ pub(super) async fn jobs_lock(tx: &mut Tx, jobs: &[i64]) -> Result<(), StoreErro
 }
 
 /// Computes anew whether jobs are wanted, how much, and by whom, from the sweeps that link to them.
+/// It moves no job: one that a person cancelled stays cancelled, however many sweeps want it.
 pub(super) async fn wishes_refresh(tx: &mut Tx, jobs: &[i64]) -> Result<(), StoreError> {
     sqlx::query!(
         "UPDATE temper.job
@@ -45,10 +46,13 @@ pub(super) async fn wishes_refresh(tx: &mut Tx, jobs: &[i64]) -> Result<(), Stor
 }
 
 /// Queues those of the jobs again that were cancelled, are wanted, and do not wait for a failure.
+/// Only for jobs that a sweep has just come to ask for: a new wish outweighs that a person cancelled
+/// them before, which nothing else does.
 pub(super) async fn jobs_revive(tx: &mut Tx, jobs: &[i64]) -> Result<(), StoreError> {
     let queued = JobState::Cancelled.after(JobEvent::Wanted)?;
     sqlx::query!(
-        "UPDATE temper.job SET state = $2, message = '', finished_at = NULL, available_at = now()
+        "UPDATE temper.job SET state = $2, message = '', finished_at = NULL, available_at = now(),
+            withdrawn = false
         WHERE id = ANY($1) AND state = 'cancelled' AND wanted AND NOT EXISTS (
             SELECT FROM temper.job_dependency AS dependency
             JOIN temper.job AS train ON train.id = dependency.depends_on
@@ -100,10 +104,15 @@ pub(super) async fn jobs_cancel(tx: &mut Tx, jobs: &[i64]) -> Result<(), StoreEr
     )
     .fetch_all(&mut **tx)
     .await?;
+    jobs_stop(tx, &unwanted, "no live sweep wants it").await
+}
+
+/// Cancels those of the jobs that have not ended, and the leases of those that run.
+pub(crate) async fn jobs_stop(tx: &mut Tx, jobs: &[i64], message: &str) -> Result<(), StoreError> {
     // A heartbeat locks several leases as well, in the same order.
     sqlx::query!(
         "SELECT job_id FROM temper.lease WHERE job_id = ANY($1) ORDER BY job_id FOR UPDATE",
-        &unwanted,
+        jobs,
     )
     .fetch_all(&mut **tx)
     .await?;
@@ -112,11 +121,11 @@ pub(super) async fn jobs_cancel(tx: &mut Tx, jobs: &[i64]) -> Result<(), StoreEr
         UPDATE temper.attempt SET ended_at = now(), outcome = 'cancelled',
             device_seconds = greatest(0, extract(epoch FROM now() - started_at))
         FROM gone WHERE attempt.job_id = gone.job_id AND attempt.number = gone.attempt",
-        &unwanted,
+        jobs,
     )
     .execute(&mut **tx)
     .await?;
-    cancel(tx, &unwanted, "no live sweep wants it").await
+    cancel(tx, jobs, message).await
 }
 
 /// Cancels what waits for a training that has failed. Locks the jobs itself.
@@ -140,7 +149,8 @@ pub(crate) async fn dependents_unblock(tx: &mut Tx, train: JobId) -> Result<(), 
     ready::announce(tx).await
 }
 
-async fn dependents_lock(tx: &mut Tx, train: JobId) -> Result<Vec<i64>, StoreError> {
+/// Locks and gives what depends on a training.
+pub(crate) async fn dependents_lock(tx: &mut Tx, train: JobId) -> Result<Vec<i64>, StoreError> {
     Ok(sqlx::query_scalar!(
         "SELECT job.id FROM temper.job_dependency AS dependency
         JOIN temper.job ON job.id = dependency.job_id
@@ -154,7 +164,8 @@ async fn dependents_lock(tx: &mut Tx, train: JobId) -> Result<Vec<i64>, StoreErr
 async fn cancel(tx: &mut Tx, jobs: &[i64], message: &str) -> Result<(), StoreError> {
     let cancelled = JobState::Queued.after(JobEvent::Cancelled)?;
     sqlx::query!(
-        "UPDATE temper.job SET state = $2, message = $3, finished_at = now()
+        "UPDATE temper.job
+        SET state = $2, message = $3, finished_at = now(), withdrawn = false
         WHERE id = ANY($1) AND state IN ('queued', 'leased')",
         jobs,
         cancelled.as_str(),

@@ -70,6 +70,7 @@ async fn expired_lease_is_taken_over_and_the_late_worker_is_refused_with_a_reaso
         "{message}"
     );
 
+    lab.let_backoff_pass().await?;
     let next = lab.claim(quick).await?;
     assert_eq!((next.lease.job, next.lease.fence), (late.lease.job, 2));
     let asked = [(late.lease.job, late.lease.fence)];

@@ -118,6 +118,9 @@ async fn job_that_loses_three_workers_fails() -> Result<()> {
         lab.claim(worker).await?;
         lab.let_leases_run_out().await?;
         lab.store().lease_expire().await?;
+        let early = lab.store().lease_claim(worker, LEASE).await?;
+        assert_eq!(early, None, "it waits before it is tried again");
+        lab.let_backoff_pass().await?;
     }
     assert_eq!(lab.store().lease_claim(worker, LEASE).await?, None);
     let jobs = lab.jobs(sweep.id).await?;

@@ -1,15 +1,19 @@
 //! The store on a real PostgreSQL.
 
+mod attempts;
 mod changes;
 mod claims;
 mod failures;
 mod janitor;
 mod lab;
 mod local;
+mod logs;
 mod models;
 mod plans;
 mod reports;
 mod results;
+mod retries;
 mod schema;
 mod sharing;
 mod sweeps;
+mod withdrawals;

@@ -168,6 +168,7 @@ async fn lease_without_a_checkpoint_starts_from_nothing() -> Result<()> {
         .await?;
     lab.let_leases_run_out().await?;
     lab.store().lease_expire().await?;
+    lab.let_backoff_pass().await?;
     let second = lab.claim(worker).await?;
     let detail = lab.store().job_get(second.lease.job).await?;
     assert_eq!((detail.epochs.len(), detail.job.epochs_done), (0, 0));

@@ -33,7 +33,9 @@ async fn migrating_again_and_from_several_processes_at_once_changes_nothing() ->
     )?;
     let count = "SELECT count(*) FROM temper._sqlx_migrations WHERE success";
     let applied: i64 = sqlx::query_scalar(count).fetch_one(database.pool()).await?;
-    assert_eq!(applied, 7);
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations");
+    let there = std::fs::read_dir(folder)?.count();
+    assert_eq!(usize::try_from(applied)?, there);
     database.store().ping().await?;
     Ok(())
 }
