@@ -3,6 +3,7 @@
 mod convert;
 mod json;
 
+pub use convert::filter::parse_job_filter;
 pub use convert::names::{JobName, SweepName};
 pub use convert::spec::parse_sweep_spec;
 pub use json::{JsonError, from_json, to_json};

@@ -3,7 +3,10 @@
 use std::io::IsTerminal as _;
 
 use clap::{Args, ValueEnum};
-use tracing_subscriber::{EnvFilter, filter::ParseError};
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry, filter::ParseError, layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 /// What is logged, and how; flatten it into a binary's arguments.
 #[derive(Debug, Clone, Args)]
@@ -38,6 +41,9 @@ pub enum LogFormat {
     Json,
 }
 
+/// A layer that listens besides the log, with a filter of its own.
+pub type Extra = Box<dyn Layer<Registry> + Send + Sync>;
+
 /// A log filter that cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("`{filter}` is no log filter: a level, or a list such as `info,temper_worker=debug`")]
@@ -52,22 +58,30 @@ impl Telemetry {
     /// # Errors
     /// When the filter cannot be read.
     pub fn init(&self) -> Result<(), FilterError> {
+        self.init_with(None)
+    }
+
+    /// The same with a layer that hears what its own filter lets through, whatever is logged.
+    ///
+    /// # Errors
+    /// When the filter cannot be read.
+    pub fn init_with(&self, extra: Option<Extra>) -> Result<(), FilterError> {
         let filter = EnvFilter::builder()
             .parse(&self.log)
             .map_err(|source| FilterError {
                 filter: self.log.clone(),
                 source,
             })?;
-        let builder = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(std::io::stderr);
-        // A second call finds a subscriber in place, which is as good.
-        let _already_set = match self.log_format {
-            LogFormat::Text => builder
-                .with_ansi(std::io::stderr().is_terminal())
-                .try_init(),
-            LogFormat::Json => builder.json().with_span_list(true).try_init(),
+        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let lines = match self.log_format {
+            LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+            LogFormat::Json => lines.json().with_span_list(true).boxed(),
         };
+        let subscriber = tracing_subscriber::registry()
+            .with(extra)
+            .with(lines.with_filter(filter));
+        // A second call finds a subscriber in place, which is as good.
+        let _already_set = subscriber.try_init();
         Ok(())
     }
 }

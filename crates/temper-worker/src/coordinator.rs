@@ -80,6 +80,13 @@ impl Coordinator {
             .map(drop)
     }
 
+    pub(crate) async fn report_logs(&self, request: v1::ReportLogsRequest) -> Result<(), Status> {
+        let mut client = self.client.clone();
+        limited(CALL_LIMIT, client.report_logs(request))
+            .await
+            .map(drop)
+    }
+
     pub(crate) async fn complete(&self, request: v1::CompleteRequest) -> Result<(), Status> {
         let mut client = self.client.clone();
         limited(CALL_LIMIT, client.complete(request))

@@ -25,6 +25,8 @@ pub(crate) enum Call {
     Lease(String),
     Epochs(Vec<u32>),
     Checkpoint(i64),
+    /// Number of the first line, and what they say.
+    Logs(i32, Vec<String>),
     Complete,
     Fail(v1::FailureClass, String),
     Release,
@@ -36,6 +38,8 @@ pub(crate) struct Script {
     pub leases: VecDeque<Result<Option<v1::Assignment>, Status>>,
     /// None: it hangs.
     pub completes: VecDeque<Option<Result<(), Status>>>,
+    /// To reports of lines, which are taken when none is left. None: it hangs.
+    pub logs: VecDeque<Option<Result<(), Status>>>,
 }
 
 #[derive(Clone)]
@@ -164,6 +168,21 @@ impl WorkerService for Fake {
         let checkpoint = request.into_inner().checkpoint.unwrap();
         self.note(Call::Checkpoint(checkpoint.step));
         Ok(Response::new(v1::RegisterCheckpointResponse {}))
+    }
+
+    async fn report_logs(
+        &self,
+        request: Request<v1::ReportLogsRequest>,
+    ) -> Answer<v1::ReportLogsResponse> {
+        let request = request.into_inner();
+        let lines = request.lines.into_iter().map(|line| line.message).collect();
+        let next = self.script.lock().unwrap().logs.pop_front();
+        self.note(Call::Logs(request.first_line, lines));
+        match next {
+            None => Ok(Response::new(v1::ReportLogsResponse {})),
+            Some(None) => std::future::pending().await,
+            Some(Some(answer)) => answer.map(|()| Response::new(v1::ReportLogsResponse {})),
+        }
     }
 
     async fn complete(&self, _: Request<v1::CompleteRequest>) -> Answer<v1::CompleteResponse> {

@@ -19,6 +19,7 @@ use crate::{
     engine::Engine,
     evaluate::{self, Models},
     lease::{Lease, Timing, confirm, keep},
+    logs::{Capture, Logs},
     report::{ReportError, Reports},
     train,
 };
@@ -29,6 +30,7 @@ pub(crate) struct Host {
     pub engine: Engine,
     pub sources: Arc<Sources>,
     pub models: Models,
+    pub capture: Capture,
     pub device: Device,
     pub eval_batch: usize,
     pub checkpoint_every: Duration,
@@ -92,8 +94,10 @@ impl Switch {
     }
 }
 
-/// Runs an assignment. Whatever becomes of it is reported and logged here.
+/// Runs an assignment, in the span that is its log. Whatever becomes of it is reported and logged here.
 pub(crate) async fn run(host: &Host, terms: &Terms, assignment: v1::Assignment) {
+    let captured = host.capture.attach(&tracing::Span::current());
+    tracing::info!("leased");
     let lease = Arc::new(Lease::new(assignment.lease.clone().unwrap_or_default()));
     let reference = lease.reference().clone();
     let coordinator = terms.coordinator.clone();
@@ -102,9 +106,14 @@ pub(crate) async fn run(host: &Host, terms: &Terms, assignment: v1::Assignment) 
         tracing::warn!(why = ?lease.ended(), "the lease was over before the job began");
         return;
     };
-    // Ends with the lease, or when the job is done or dropped.
+    // Both tasks end when the job is done or dropped, the heartbeats with the lease too.
     let until = CancellationToken::new();
     let done = until.clone().drop_guard();
+    let (coordinator, objects) = (terms.coordinator.clone(), terms.objects.clone());
+    let logs = Logs::new(coordinator.clone(), lease.reference().clone(), captured);
+    let sending = host
+        .tasks
+        .spawn("logs", logs.clone().send_until(until.clone()));
     let heartbeats = keep(Arc::clone(&lease), terms.timing, since, beat);
     let heartbeats = host.tasks.spawn("heartbeats", async move {
         tokio::select! {
@@ -112,17 +121,16 @@ pub(crate) async fn run(host: &Host, terms: &Terms, assignment: v1::Assignment) 
             () = until.cancelled() => {}
         }
     });
-    let (coordinator, objects) = (terms.coordinator.clone(), terms.objects.clone());
     let switch = Switch::new(&lease, &host.stop);
     let attempt = Attempt {
         host,
-        reports: Reports::new(coordinator, objects, lease),
+        reports: Reports::new(coordinator, objects, lease).with_logs(logs),
         switch,
     };
     attempt.run(&assignment).await;
     drop(done);
-    // The task was just told to end.
-    let _ended = heartbeats.await;
+    // The tasks were just told to end.
+    let _ended = tokio::join!(heartbeats, sending);
 }
 
 impl Attempt<'_> {

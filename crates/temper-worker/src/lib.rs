@@ -2,7 +2,8 @@
 //!
 //! [`session::run`] registers and leases; `job` takes one assignment to its end; `train` and
 //! `evaluate` do what it asks for, through `report`. libtorch runs on one OS thread (`engine`)
-//! that async code never blocks on; `lease` tells it when to stop. [`check`] leases nothing: it looks
+//! that async code never blocks on; `lease` tells it when to stop; [`logs`] takes down what is logged
+//! meanwhile. [`check`] leases nothing: it looks
 //! at this machine's device.
 //!
 //! Absent on purpose: the database. All that a worker knows of a job came with its lease, and all
@@ -20,6 +21,7 @@ mod evaluate;
 mod fake;
 mod job;
 mod lease;
+pub mod logs;
 mod report;
 mod resume;
 pub mod session;

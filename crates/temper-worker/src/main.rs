@@ -8,6 +8,7 @@ use temper_service::{stop::Stop, telemetry::Telemetry};
 use temper_worker::{
     check::{self, CheckConfig},
     config::Config,
+    logs::Capture,
     session,
 };
 
@@ -47,9 +48,10 @@ fn main() -> ExitCode {
 }
 
 fn start(arguments: Arguments) -> anyhow::Result<()> {
-    arguments.telemetry.init()?;
+    let capture = Capture::new();
+    arguments.telemetry.init_with(Some(capture.layer()))?;
     match arguments.command {
-        Command::Run(config) => run(config),
+        Command::Run(config) => run(config, capture),
         Command::Check(config) => check(&config),
     }
 }
@@ -62,7 +64,7 @@ fn check(config: &CheckConfig) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn run(config: Config) -> anyhow::Result<()> {
+fn run(config: Config, capture: Capture) -> anyhow::Result<()> {
     // Two threads: heartbeats go on while a checkpoint is digested.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -74,7 +76,7 @@ fn run(config: Config) -> anyhow::Result<()> {
         if config.stop_on_stdin_eof {
             watch_stdin(&stop)?;
         }
-        session::run(config, stop).await?;
+        session::run(config, capture, stop).await?;
         anyhow::Ok(())
     });
     // A read of images that was cut must not hold the process.

@@ -26,6 +26,7 @@ use crate::{
     coordinator::Coordinator,
     error::JobError,
     lease::{Ended, Lease},
+    logs::Logs,
 };
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -79,6 +80,8 @@ pub(crate) struct Reports {
     lease: Arc<Lease>,
     /// The most memory of the device that the job used, in bytes; 0 when not known.
     peak: Arc<AtomicI64>,
+    /// What the job logs, the rest of which goes before the report of how it ended.
+    logs: Option<Logs>,
 }
 
 impl Reports {
@@ -88,6 +91,16 @@ impl Reports {
             objects,
             lease,
             peak: Arc::default(),
+            logs: None,
+        }
+    }
+
+    /// The same for a job whose log is sent.
+    #[must_use]
+    pub(crate) fn with_logs(self, logs: Logs) -> Self {
+        Self {
+            logs: Some(logs),
+            ..self
         }
     }
 
@@ -198,6 +211,7 @@ impl Reports {
         class: FailureClass,
         message: String,
     ) -> Result<(), ReportError> {
+        self.flush_logs().await;
         let class = v1::FailureClass::from(class).into();
         let request = v1::FailRequest {
             lease: self.reference(),
@@ -210,6 +224,7 @@ impl Reports {
 
     /// Gives the job back.
     pub(crate) async fn release(&self) -> Result<(), ReportError> {
+        self.flush_logs().await;
         let request = v1::ReleaseRequest {
             lease: self.reference(),
         };
@@ -238,6 +253,7 @@ impl Reports {
     /// A heartbeat that finds the job succeeded answers "lost". So when the lease ends while the
     /// answer to Complete is awaited, Complete itself has the last word: one more try.
     async fn complete(&self, result: complete_request::Result) -> Result<(), JobError> {
+        self.flush_logs().await;
         let request = v1::CompleteRequest {
             lease: self.reference(),
             result: Some(result),
@@ -249,6 +265,13 @@ impl Reports {
                 Ok(())
             }
             other => Ok(other?),
+        }
+    }
+
+    /// Once the attempt is over its lease takes no more lines.
+    async fn flush_logs(&self) {
+        if let Some(logs) = &self.logs {
+            logs.flush().await;
         }
     }
 

@@ -23,6 +23,7 @@ use crate::{
     evaluate::Models,
     job::{self, Host, Terms},
     lease::Timing,
+    logs::Capture,
     report::Backoff,
 };
 
@@ -67,17 +68,19 @@ enum Leased {
     Stopping,
 }
 
-/// Works until `stop`. A coordinator that is away is waited for.
+/// Works until `stop`. A coordinator that is away is waited for. What jobs log goes through `capture`,
+/// whose layer the process's subscriber should have.
 ///
 /// # Errors
 /// When the coordinator refuses this worker for good, or its object store is out of reach.
-pub async fn run(config: Config, stop: Stop) -> Result<(), SessionError> {
+pub async fn run(config: Config, capture: Capture, stop: Stop) -> Result<(), SessionError> {
     let coordinator = Coordinator::new(&config.coordinator)?;
     let sources = config.inputs.sources()?;
     let host = Host {
         engine: Engine::start(config.threads()).map_err(SessionError::Engine)?,
         sources: Arc::new(sources),
         models: Models::default(),
+        capture,
         device: config.device,
         eval_batch: config.eval_batch.get(),
         checkpoint_every: config.checkpoint_every,
@@ -108,7 +111,6 @@ async fn work(config: &Config, host: &Host, coordinator: &Coordinator) -> Result
                     backoff = Backoff::new();
                     let lease = assignment.lease.clone().unwrap_or_default();
                     let span = tracing::info_span!("job", job = lease.job, fence = lease.fence);
-                    span.in_scope(|| tracing::info!("leased"));
                     job::run(host, &terms, *assignment).instrument(span).await;
                 }
                 Leased::Nothing => {}
@@ -277,7 +279,11 @@ mod tests {
         };
         let mut running = Running::start(anywhere(), script).await;
         let stop = Stop::new();
-        let session = tokio::spawn(run(config(&running.url()), stop.clone()));
+        let session = tokio::spawn(run(
+            config(&running.url()),
+            Capture::default(),
+            stop.clone(),
+        ));
 
         let Call::Register(first) = running.call().await else {
             panic!("no registration")
@@ -302,7 +308,11 @@ mod tests {
         };
         let mut running = Running::start(anywhere(), script).await;
         let stop = Stop::new();
-        let session = tokio::spawn(run(config(&running.url()), stop.clone()));
+        let session = tokio::spawn(run(
+            config(&running.url()),
+            Capture::default(),
+            stop.clone(),
+        ));
 
         let Call::Register(incarnation) = running.call().await else {
             panic!("no registration")
@@ -325,7 +335,7 @@ mod tests {
         absent.stop.now();
         absent.task.await.unwrap().unwrap();
         let stop = Stop::new();
-        let session = tokio::spawn(run(config(&url), stop.clone()));
+        let session = tokio::spawn(run(config(&url), Capture::default(), stop.clone()));
         tokio::task::yield_now().await;
 
         let mut running = Running::start(address, Script::default()).await;

@@ -94,7 +94,9 @@ async fn load(attempt: &Attempt<'_>, task: &TrainTask) -> Result<Material, JobEr
 pub(crate) async fn read<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, DataError> + Send + 'static,
 ) -> Result<T, JobError> {
-    match tokio::task::spawn_blocking(work).await {
+    // What is logged meanwhile is the job's too.
+    let span = tracing::Span::current();
+    match tokio::task::spawn_blocking(move || span.in_scope(work)).await {
         Ok(result) => Ok(result?),
         Err(error) => Err(JobError::Reader(match error.try_into_panic() {
             Ok(panic) => engine::message(&*panic),

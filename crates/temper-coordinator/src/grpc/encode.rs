@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use temper_core::catalog::{Input, InputKind};
 use temper_proto::{JobName, SweepName, v1};
 use temper_store::{
-    Artifact, Attempt, AttemptOutcome, Checkpoint, JobCounts, JobDetail, JobRow, SweepRequest,
-    SweepRow, SweepState,
+    Artifact, Attempt, AttemptOutcome, Checkpoint, JobCounts, JobDetail, JobId, JobRow, Retried,
+    SweepRequest, SweepRow, SweepState,
 };
 
 use super::count;
@@ -83,15 +83,18 @@ pub fn job(row: JobRow) -> v1::Job {
 }
 
 pub fn job_detail(detail: JobDetail) -> v1::Job {
+    let (device_seconds, wasted_share) = (detail.device_seconds(), detail.wasted_share());
     v1::Job {
         attempts: detail.attempts.into_iter().map(attempt).collect(),
         epoch_metrics: detail.epochs.iter().map(Into::into).collect(),
         spec: Some((&detail.spec).into()),
+        device_seconds,
+        wasted_share,
         ..job(detail.job)
     }
 }
 
-fn attempt(attempt: Attempt) -> v1::Attempt {
+pub fn attempt(attempt: Attempt) -> v1::Attempt {
     let outcome = match attempt.outcome {
         None => v1::AttemptOutcome::Running,
         Some(AttemptOutcome::Succeeded) => v1::AttemptOutcome::Succeeded,
@@ -114,6 +117,17 @@ fn attempt(attempt: Attempt) -> v1::Attempt {
         message: attempt.message,
         fence: attempt.fence,
         peak_memory_bytes: length(attempt.peak_memory_bytes.unwrap_or_default()),
+        device_seconds: attempt.device_seconds,
+    }
+}
+
+pub fn retried(retried: Retried) -> v1::RetryJobsResponse {
+    let names = |jobs: Vec<JobId>| jobs.iter().map(|id| JobName(id.0).to_string()).collect();
+    let count = count(u32::try_from(retried.jobs.len()).unwrap_or(u32::MAX));
+    v1::RetryJobsResponse {
+        jobs: names(retried.jobs),
+        count,
+        revived_jobs: names(retried.revived),
     }
 }
 
@@ -140,7 +154,7 @@ pub fn length(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
-fn timestamp(time: DateTime<Utc>) -> prost_types::Timestamp {
+pub fn timestamp(time: DateTime<Utc>) -> prost_types::Timestamp {
     let nanos = i32::try_from(time.timestamp_subsec_nanos()).unwrap_or_default();
     prost_types::Timestamp {
         seconds: time.timestamp(),

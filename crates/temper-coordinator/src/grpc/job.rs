@@ -3,16 +3,16 @@
 use std::{pin::Pin, sync::Arc};
 
 use futures::{Stream, StreamExt, stream};
-use temper_core::{job::JobState, spec::Selection};
+use temper_core::{Violations, job::JobState, spec::Selection};
 use temper_proto::{
-    JobName, SweepName,
+    JobName, SweepName, parse_job_filter,
     v1::{self, get_artifact_response::Part},
 };
 use temper_service::status::{self, bad_field, field};
-use temper_store::{JobId, JobsQuery};
+use temper_store::{AttemptsQuery, JobId, JobsQuery};
 use tonic::{Request, Response, Status};
 
-use super::{encode, page, refused};
+use super::{encode, logs, page, refused};
 use crate::Shared;
 
 pub struct Jobs(pub Arc<Shared>);
@@ -27,8 +27,7 @@ impl v1::job_service_server::JobService for Jobs {
         request: Request<v1::GetJobRequest>,
     ) -> Result<Response<v1::Job>, Status> {
         let JobName(id) = field("name", &request.get_ref().name)?;
-        let detail = self.0.store.job_get(JobId(id)).await.map_err(refused)?;
-        Ok(Response::new(encode::job_detail(detail)))
+        self.job(JobId(id)).await
     }
 
     async fn list_jobs(
@@ -86,6 +85,76 @@ impl v1::job_service_server::JobService for Jobs {
         });
         let parts = stream::iter([Ok(part(Part::Info(info)))]).chain(pieces);
         Ok(Response::new(Box::pin(parts)))
+    }
+
+    async fn retry_jobs(
+        &self,
+        request: Request<v1::RetryJobsRequest>,
+    ) -> Result<Response<v1::RetryJobsResponse>, Status> {
+        let request = request.into_inner();
+        let SweepName(sweep) = field("parent", &request.parent)?;
+        let mut violations = Violations::default();
+        let filter = parse_job_filter(request.filter.as_ref(), &mut violations);
+        let filter = violations.into_result(filter);
+        let filter = filter.map_err(|violations| status::bad_request(&violations))?;
+        let store = &self.0.store;
+        let retried = if request.validate_only {
+            store.jobs_retry_preview(sweep, &filter).await
+        } else {
+            store.jobs_retry(sweep, &filter).await
+        };
+        let retried = retried.map_err(refused)?;
+        if !request.validate_only {
+            let (jobs, revived) = (retried.jobs.len(), retried.revived.len());
+            tracing::info!(%sweep, jobs, revived, "jobs retried");
+        }
+        Ok(Response::new(encode::retried(retried)))
+    }
+
+    async fn cancel_job(
+        &self,
+        request: Request<v1::CancelJobRequest>,
+    ) -> Result<Response<v1::Job>, Status> {
+        let JobName(id) = field("name", &request.get_ref().name)?;
+        let cancelled = self.0.store.job_cancel(JobId(id)).await;
+        cancelled.map_err(refused)?;
+        tracing::info!(job = id, "job cancelled");
+        self.job(JobId(id)).await
+    }
+
+    async fn list_attempts(
+        &self,
+        request: Request<v1::ListAttemptsRequest>,
+    ) -> Result<Response<v1::ListAttemptsResponse>, Status> {
+        let request = request.get_ref();
+        let JobName(job) = field("parent", &request.parent)?;
+        let query = AttemptsQuery {
+            job: JobId(job),
+            after: page::place(&request.page_token)?,
+            limit: page::size(request.page_size, 100)?,
+        };
+        let listed = self.0.store.attempt_list(query).await.map_err(refused)?;
+        Ok(Response::new(v1::ListAttemptsResponse {
+            attempts: listed.attempts.into_iter().map(encode::attempt).collect(),
+            next_page_token: page::token(listed.next.as_ref()),
+        }))
+    }
+
+    type GetLogsStream = logs::Messages;
+
+    async fn get_logs(
+        &self,
+        request: Request<v1::GetLogsRequest>,
+    ) -> Result<Response<logs::Messages>, Status> {
+        let messages = logs::stream(Arc::clone(&self.0), request.get_ref()).await?;
+        Ok(Response::new(messages))
+    }
+}
+
+impl Jobs {
+    async fn job(&self, id: JobId) -> Result<Response<v1::Job>, Status> {
+        let detail = self.0.store.job_get(id).await.map_err(refused)?;
+        Ok(Response::new(encode::job_detail(detail)))
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod encode;
 mod job;
+mod logs;
 mod page;
 mod result;
 mod sweep;
@@ -34,12 +35,11 @@ pub fn services(server: Server, shared: &Arc<Shared>) -> Server {
         .with(workers.max_decoding_message_size(MAX_REQUEST_BYTES))
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the shape that map_err wants"
-)]
 fn refused(error: StoreError) -> Status {
-    status::of(error.kind(), &error)
+    match error {
+        StoreError::Filter(violations) => status::bad_request(&violations.below("filter")),
+        error => status::of(error.kind(), &error),
+    }
 }
 
 /// A count in the protocol's width; counts beyond it do not occur.

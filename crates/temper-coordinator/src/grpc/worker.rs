@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{encode, refused, result};
+use super::{encode, logs, refused, result};
 use crate::Shared;
 
 /// Longest wait of a Lease call.
@@ -143,6 +143,18 @@ impl v1::worker_service_server::WorkerService for Workers {
             .await
             .map_err(refused)?;
         Ok(Response::new(v1::RegisterCheckpointResponse {}))
+    }
+
+    async fn report_logs(
+        &self,
+        request: Request<v1::ReportLogsRequest>,
+    ) -> Result<Response<v1::ReportLogsResponse>, Status> {
+        let request = request.into_inner();
+        let lease = lease_ref(request.lease.as_ref())?;
+        let lines = logs::reported(request.first_line, request.lines)?;
+        let reported = self.0.store.logs_report(&lease, &lines).await;
+        reported.map_err(refused)?;
+        Ok(Response::new(v1::ReportLogsResponse {}))
     }
 
     async fn complete(

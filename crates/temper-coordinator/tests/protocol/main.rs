@@ -2,6 +2,7 @@
 //! worker may do late, twice, or under another's lease.
 
 mod house;
+mod jobs;
 mod results;
 
 use anyhow::{Context as _, ensure};

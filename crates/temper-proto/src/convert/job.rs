@@ -6,7 +6,7 @@ use temper_core::{
     catalog::{PinnedDataset, PinnedModel},
     curve::Point,
     job::{FailureClass, JobKind, JobState},
-    report::{Audit, EpochMetrics, MaskingFlag},
+    report::{Audit, EpochMetrics, LogLevel, MaskingFlag},
     schedule::Ramp,
     spec::{
         EvaluateSpec, Hyperparameters, JobSpec, Precision, Selection, TrainSpec, TrainingSettings,
@@ -278,6 +278,16 @@ same_enum!(
         Diverged,
         BadInput,
         Code,
+    }
+);
+same_enum!(
+    LogLevel,
+    LogLevel {
+        Trace,
+        Debug,
+        Info,
+        Warn,
+        Error,
     }
 );
 same_enum!(Precision, Precision { Fp32, Bf16 });

@@ -2,6 +2,7 @@
 //! mistake collected; what Temper itself wrote converts by `TryFrom`.
 
 mod attack;
+pub(crate) mod filter;
 mod job;
 mod model;
 pub(crate) mod names;
