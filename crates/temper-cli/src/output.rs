@@ -4,7 +4,8 @@ use std::{fmt::Display, io::Write as _};
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use temper_proto::v1::{
-    AttemptOutcome, EpochMetrics, FailureClass, JobKind, JobState, MaskingFlag, SweepState,
+    AttemptOutcome, EpochMetrics, FailureClass, JobKind, JobState, LogLevel, MaskingFlag,
+    SweepState,
 };
 
 /// The exit status by which shells tell a death by SIGPIPE.
@@ -121,6 +122,12 @@ pub fn masking_flag(flag: i32) -> String {
             .as_str_name(),
         "MASKING_FLAG_",
     )
+}
+
+/// A level of a line of a log, `WARN`.
+pub fn log_level(level: i32) -> String {
+    let level = LogLevel::try_from(level).unwrap_or_default();
+    plain(level.as_str_name(), "LOG_LEVEL_").to_uppercase()
 }
 
 /// Memory as people read it, `1.5 GiB`; `-` where it is not known.

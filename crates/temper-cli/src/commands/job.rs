@@ -2,20 +2,24 @@
 
 use temper_proto::{
     JobName,
-    v1::{Attempt, EpochMetrics, GetJobRequest, Job},
+    v1::{CancelJobRequest, EpochMetrics, GetJobRequest, Job},
 };
 
+use super::attempts;
 use crate::{
     connection::{self, Coordinator},
     names, output,
 };
 
-/// Which job.
+/// Which job, and what to do with it.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Args {
+    #[command(subcommand)]
+    action: Option<Action>,
     /// The job
-    #[arg(value_parser = names::job)]
-    job: JobName,
+    #[arg(value_parser = names::job, required = true)]
+    job: Option<JobName>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -23,24 +27,59 @@ pub struct Args {
     coordinator: Coordinator,
 }
 
-/// Shows a job.
+#[derive(clap::Subcommand)]
+enum Action {
+    /// Cancel the job although sweeps want it, and the evaluations that wait for it
+    Cancel(Cancel),
+}
+
+#[derive(clap::Args)]
+struct Cancel {
+    /// The job
+    #[arg(value_parser = names::job)]
+    job: JobName,
+    #[command(flatten)]
+    coordinator: Coordinator,
+}
+
+/// Shows a job, or cancels it.
 pub async fn run(args: Args) -> anyhow::Result<()> {
+    match (args.action, args.job) {
+        (Some(Action::Cancel(args)), _) => cancel(args).await,
+        (None, Some(job)) => show(job, args.json, &args.coordinator).await,
+        // The parser asks for one of them.
+        (None, None) => Ok(()),
+    }
+}
+
+async fn cancel(args: Cancel) -> anyhow::Result<()> {
     let client = args.coordinator.jobs().await?;
     let job = connection::call(|| {
         let (mut client, name) = (client.clone(), args.job.to_string());
+        async move { client.cancel_job(CancelJobRequest { name }).await }
+    })
+    .await?;
+    output::line(format_args!(
+        "{}: {}",
+        job.name,
+        output::job_state(job.state)
+    ));
+    Ok(())
+}
+
+async fn show(job: JobName, json: bool, coordinator: &Coordinator) -> anyhow::Result<()> {
+    let client = coordinator.jobs().await?;
+    let job = connection::call(|| {
+        let (mut client, name) = (client.clone(), job.to_string());
         async move { client.get_job(GetJobRequest { name }).await }
     })
     .await?;
-    if args.json {
+    if json {
         return output::print_json(&job);
     }
     print_head(&job);
     output::line("");
-    let columns = [
-        "ATTEMPT", "OUTCOME", "WORKER", "DEVICE", ">MEMORY", "START", "END", "MESSAGE",
-    ];
-    let attempts = output::table(&columns, job.attempts.iter().map(attempt_row));
-    output::print_table(&attempts, "no attempts yet");
+    attempts::print(&job.attempts);
     if !job.epoch_metrics.is_empty() {
         let columns = [
             ">EPOCH",
@@ -70,25 +109,12 @@ fn print_head(job: &Job) {
     if !job.message.is_empty() {
         output::line(&job.message);
     }
-}
-
-fn attempt_row(attempt: &Attempt) -> Vec<String> {
-    vec![
-        attempt.number.to_string(),
-        output::outcome(attempt.outcome, attempt.failure_class),
-        attempt.worker.clone(),
-        attempt.device.clone(),
-        output::memory(attempt.peak_memory_bytes),
-        attempt
-            .start_time
-            .map(|time| time.to_string())
-            .unwrap_or_default(),
-        attempt
-            .end_time
-            .map(|time| time.to_string())
-            .unwrap_or_default(),
-        attempt.message.clone(),
-    ]
+    if job.device_seconds > 0.0 {
+        let (seconds, wasted) = (job.device_seconds, job.wasted_share * 100.0);
+        output::line(format_args!(
+            "{seconds:.1} device-seconds, {wasted:.0} % of them wasted"
+        ));
+    }
 }
 
 fn epoch_row(epoch: &EpochMetrics) -> Vec<String> {
@@ -103,4 +129,35 @@ fn epoch_row(epoch: &EpochMetrics) -> Vec<String> {
         format!("{:.0}", epoch.images_per_second),
         format!("{:.0}", epoch.loading_share * 100.0),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn job_alone_is_shown_and_with_the_word_cancelled() {
+        let parse = |given: &[&str]| Arguments::try_parse_from(given).map(|given| given.args);
+        let shown = parse(&["job", "7", "--json"]).unwrap();
+        assert!(shown.action.is_none() && shown.json && shown.job == Some(JobName(7)));
+        let Some(Action::Cancel(cancel)) = parse(&["job", "cancel", "7"]).unwrap().action else {
+            panic!("it is not to be cancelled");
+        };
+        assert_eq!(cancel.job, JobName(7));
+        for wrong in [
+            &["job"][..],
+            &["job", "cancel"],
+            &["job", "7", "cancel", "7"],
+        ] {
+            assert!(parse(wrong).is_err(), "{wrong:?}");
+        }
+    }
 }

@@ -1,14 +1,17 @@
 //! The subcommands, one file each.
 
 mod artifact;
+mod attempts;
 mod cancel;
 mod catalog;
 mod datasets;
 mod job;
 mod jobs;
+mod logs;
 mod migrate;
 mod models;
 mod results;
+mod retry;
 mod schedule;
 mod submit;
 mod sweeps;
@@ -33,8 +36,14 @@ pub enum Command {
     Sweeps(sweeps::Args),
     /// List the jobs of a sweep
     Jobs(jobs::Args),
-    /// Show a job with its attempts and epochs
+    /// Show a job with its attempts and epochs, or cancel it
     Job(job::Args),
+    /// List the attempts at a job
+    Attempts(attempts::Args),
+    /// Print what an attempt at a job logged
+    Logs(logs::Args),
+    /// Try failed jobs of a sweep again
+    Retry(retry::Args),
     /// Show clean, robust and expected accuracy of a sweep's groups
     Results(results::Args),
     /// Look at epsilon schedules
@@ -63,6 +72,9 @@ impl Command {
             Self::Sweeps(args) => sweeps::run(args).await?,
             Self::Jobs(args) => jobs::run(args).await?,
             Self::Job(args) => job::run(args).await?,
+            Self::Attempts(args) => attempts::run(args).await?,
+            Self::Logs(args) => logs::run(args).await?,
+            Self::Retry(args) => retry::run(args).await?,
             Self::Results(args) => results::run(args).await?,
             Self::Schedule(args) => schedule::run(&args)?,
             Self::Cancel(args) => cancel::run(args).await?,
