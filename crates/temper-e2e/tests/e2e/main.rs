@@ -7,4 +7,5 @@ mod crashes;
 mod grpcurl;
 mod paper;
 mod queue;
+mod retries;
 mod sharing;
