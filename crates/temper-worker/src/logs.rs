@@ -63,6 +63,11 @@ impl Logs {
         let _given_up = tokio::time::timeout(FLUSH, self.send()).await;
     }
 
+    /// What is told of a job elsewhere, as free of secrets as its log.
+    pub(crate) fn redact(&self, text: &str) -> String {
+        self.0.captured.redact(text)
+    }
+
     /// Sends all that there is. What is not taken stays for the next time: a line sent twice is one.
     async fn send(&self) {
         let sender = &*self.0;

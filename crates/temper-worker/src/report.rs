@@ -212,6 +212,10 @@ impl Reports {
         message: String,
     ) -> Result<(), ReportError> {
         self.flush_logs().await;
+        let message = match &self.logs {
+            Some(logs) => logs.redact(&message),
+            None => message,
+        };
         let class = v1::FailureClass::from(class).into();
         let request = v1::FailRequest {
             lease: self.reference(),

@@ -82,6 +82,10 @@ impl Captured {
     pub(crate) fn buffer(&self) -> &Buffer {
         &self.buffer
     }
+
+    pub(crate) fn redact(&self, text: &str) -> String {
+        self.capture.secrets.redact(text)
+    }
 }
 
 impl Drop for Captured {

@@ -59,6 +59,22 @@ async fn last_lines_arrive_before_the_attempt_ends() {
 }
 
 #[tokio::test]
+async fn reason_of_a_failure_names_an_address_without_its_password() {
+    let mut running = Running::start(anywhere(), Script::default()).await;
+    let (failing, _) = reports(&running, &[]);
+    let reason = "no answer from s3://key:secret@bucket/x".to_owned();
+    failing
+        .fail(FailureClass::Infrastructure, reason)
+        .await
+        .unwrap();
+    let told = "no answer from s3://***@bucket/x".to_owned();
+    assert_eq!(
+        running.call().await,
+        Call::Fail(Class::Infrastructure, told)
+    );
+}
+
+#[tokio::test]
 async fn lines_that_were_not_taken_are_sent_again_under_their_numbers() {
     let script = Script {
         logs: [Some(Err(Status::unavailable("starting")))].into(),
