@@ -5,7 +5,7 @@ use std::{fmt::Display, io::Write as _};
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use temper_proto::v1::{
     AttemptOutcome, EpochMetrics, FailureClass, JobKind, JobState, LogLevel, MaskingFlag,
-    SweepState,
+    SweepPreview, SweepState,
 };
 
 /// The exit status by which shells tell a death by SIGPIPE.
@@ -59,6 +59,32 @@ pub fn print_table(table: &Table, empty: &str) {
 pub fn print_json<M: prost::Message + prost::Name>(message: &M) -> anyhow::Result<()> {
     line(temper_proto::to_json(message)?);
     Ok(())
+}
+
+/// What a sweep would come to.
+pub fn preview(preview: &SweepPreview) {
+    let all = preview.trainings + preview.evaluations;
+    let about = if preview.jobs_looked_up < all {
+        "about "
+    } else {
+        ""
+    };
+    line(format_args!(
+        "{} trainings, {} evaluations; {about}{} done already, {about}{} more shared with other sweeps",
+        preview.trainings,
+        preview.evaluations,
+        preview.jobs_succeeded,
+        preview.jobs_shared - preview.jobs_succeeded,
+    ));
+    let hours = preview.device_hours;
+    match preview.jobs_without_estimate {
+        0 => line(format_args!(
+            "about {hours:.1} device-hours, by what such jobs took before"
+        )),
+        unknown => line(format_args!(
+            "{about}{unknown} jobs are of kinds that never ran; the others take about {hours:.1} device-hours"
+        )),
+    }
 }
 
 /// A share as people read it, three decimals; `-` for none.

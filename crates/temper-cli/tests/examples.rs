@@ -7,7 +7,8 @@ use std::{collections::BTreeMap, fs, path::Path};
 use temper_core::{
     Violations,
     catalog::{Catalog, Commit, Snapshot},
-    expand::{Job, expand},
+    expand::expand,
+    rules,
     spec::{JobSpec, SweepSpec},
     validate,
 };
@@ -52,7 +53,7 @@ fn parse(path: &Path) -> SweepSpec {
 fn every_example_is_a_valid_request_of_the_size_its_readme_tells() {
     let counts: BTreeMap<_, _> = examples()
         .iter()
-        .map(|(name, spec)| (name.clone(), validate::cell_count(spec)))
+        .map(|(name, spec)| (name.clone(), rules::points(spec)))
         .collect();
     let expected = [("cifar10", 18), ("demo", 8), ("folder", 9), ("paper", 360)];
     assert_eq!(
@@ -103,14 +104,15 @@ fn paper_is_120_cells_a_seed_once_its_entries_are_pinned() {
         })
         .collect();
     let laid_out = expand(&spec, &models, &datasets);
-    let trainings = laid_out
-        .jobs
-        .iter()
-        .filter(|job| matches!(job.spec, JobSpec::Train(_)));
-    assert_eq!((laid_out.cells.len(), laid_out.jobs.len()), (120, 240));
+    let (cells, jobs) = (laid_out.layout().cells(), laid_out.layout().jobs());
+    let trainings = jobs.iter().filter(|job| job.depends_on.is_none());
+    assert_eq!((cells.len(), jobs.len()), (120, 240));
     assert_eq!(trainings.count(), 120);
     // The paper's splits, where its catalog entries say them.
-    let sizes: Vec<_> = laid_out.jobs.iter().filter_map(sizes).collect();
+    let sizes: Vec<_> = laid_out
+        .specs()
+        .filter_map(|(_, spec)| sizes(&spec))
+        .collect();
     for expected in [
         ("cub200", 0, 600, 0),
         ("stanford-dogs", 0, 1200, 0),
@@ -118,16 +120,18 @@ fn paper_is_120_cells_a_seed_once_its_entries_are_pinned() {
         ("stanford-cars", 0, 1222, 1000),
         ("fgvc-aircraft", 0, 3333, 1000),
     ] {
+        let (name, train, validation, test) = expected;
+        let expected = (name.to_owned(), train, validation, test);
         assert!(sizes.contains(&expected), "{expected:?} not in {sizes:?}");
     }
 }
 
 /// Dataset, training, validation and test images of an evaluation; 0: all there are.
-fn sizes(job: &Job) -> Option<(&str, u32, u32, u32)> {
-    let JobSpec::Evaluate(spec) = &job.spec else {
+fn sizes(spec: &JobSpec) -> Option<(String, u32, u32, u32)> {
+    let JobSpec::Evaluate(spec) = spec else {
         return None;
     };
-    let (name, data) = (spec.train.dataset.name.as_str(), spec.train.data);
+    let (name, data) = (spec.train.dataset.name.clone(), spec.train.data);
     Some((
         name,
         data.train_samples,

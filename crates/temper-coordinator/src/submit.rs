@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use temper_core::{
     Violations,
     catalog::{Catalog, Input, LookupError},
-    expand::{Expansion, expand},
+    expand::Layout,
     spec::SweepSpec,
     validate,
 };
@@ -28,7 +28,7 @@ pub enum Refusal {
 /// A sweep laid out.
 pub struct LaidOut {
     /// Its cells and jobs.
-    pub expansion: Expansion,
+    pub layout: Layout,
     /// What its names stand for.
     pub inputs: Vec<Input>,
 }
@@ -66,6 +66,18 @@ pub fn check_envelope(envelope: &Envelope<'_>, violations: &mut Violations) {
     }
 }
 
+/// Checks a line of text for people.
+///
+/// # Errors
+/// When it is too long.
+pub fn check_text(field: &str, text: &str) -> Result<(), Violations> {
+    let mut violations = Violations::default();
+    violations.require(text.len() <= MAX_TEXT, field, || {
+        format!("is longer than {MAX_TEXT} bytes")
+    });
+    violations.into_result(())
+}
+
 /// Checks the spec and lays it out.
 ///
 /// # Errors
@@ -99,7 +111,7 @@ pub fn lay_out(
     let inputs = models.iter().map(Input::from);
     Ok(LaidOut {
         inputs: inputs.chain(datasets.iter().map(Input::from)).collect(),
-        expansion: expand(spec, &models, &datasets),
+        layout: Layout::of(spec, &models, &datasets),
     })
 }
 

@@ -14,6 +14,8 @@ pub enum ErrorKind {
     AlreadyExists,
     /// The request is well formed, but the system's state refuses it.
     FailedPrecondition,
+    /// Somebody else changed the thing in between; looking again and repeating may help.
+    Conflict,
     /// The worker lost its lease: another may hold the job now.
     LeaseLost,
     /// A dependency (database, object store, peer) does not answer; trying again may help.

@@ -4,13 +4,13 @@
 use serde::Serialize;
 
 use crate::{
-    Digest, Epsilon,
-    attack::Attack,
-    catalog::{Layout, Normalisation, PinnedDataset, Scripted, Source},
+    Digest,
+    catalog::{Layout, Normalisation, PinnedDataset, PinnedModel, Scripted, Source},
+    expand::{Measurement, Training},
     schedule::Ramp,
     spec::{
-        CurveMode, DataSettings, EvaluateSpec, Hyperparameters, JobSpec, RESULT_VERSION, Selection,
-        TrainSpec, TrainingSettings, ValidationSettings,
+        DataSettings, EvaluateSpec, Hyperparameters, JobSpec, RESULT_VERSION, TrainSpec,
+        TrainingSettings, ValidationSettings,
     },
 };
 
@@ -20,11 +20,8 @@ use crate::{
 struct TrainingDocument<'a> {
     kind: &'static str,
     result_version: u32,
-    architecture: &'a str,
-    weights: Digest,
-    prefix: &'a str,
-    scripted: Option<Scripted>,
-    normalisation: Normalisation,
+    #[serde(flatten)]
+    model: ModelDocument<'a>,
     dataset: Digest,
     ramp: Ramp,
     hyperparameters: Hyperparameters,
@@ -41,13 +38,31 @@ struct EvaluationDocument<'a> {
     kind: &'static str,
     result_version: u32,
     training: Digest,
-    attacks: &'a [Attack],
-    model: Selection,
-    grid: &'a [Epsilon],
-    mode: CurveMode,
+    #[serde(flatten)]
+    measurement: &'a Measurement<'a>,
     split: &'static str,
-    samples: u32,
-    seed: u64,
+}
+
+/// What of a model determines what is trained from it.
+#[derive(Serialize)]
+struct ModelDocument<'a> {
+    architecture: &'a str,
+    weights: Digest,
+    prefix: &'a str,
+    scripted: Option<Scripted>,
+    normalisation: Normalisation,
+}
+
+impl<'a> ModelDocument<'a> {
+    fn of(model: &'a PinnedModel) -> Self {
+        Self {
+            architecture: &model.architecture,
+            weights: model.content(),
+            prefix: &model.prefix,
+            scripted: model.scripted,
+            normalisation: model.normalisation,
+        }
+    }
 }
 
 /// What determines a dataset's samples.
@@ -77,39 +92,65 @@ pub fn job_key(spec: &JobSpec) -> Digest {
 /// The training key.
 #[must_use]
 pub fn training_key(spec: &TrainSpec) -> Digest {
-    digest_of(&TrainingDocument {
-        kind: "train",
-        result_version: RESULT_VERSION,
-        architecture: &spec.model.architecture,
-        weights: spec.model.content(),
-        prefix: &spec.model.prefix,
-        scripted: spec.model.scripted,
-        normalisation: spec.model.normalisation,
-        dataset: spec.dataset.digest(),
+    let training = Training {
+        model: &spec.model,
+        dataset: &spec.dataset,
         ramp: spec.ramp,
         hyperparameters: spec.hyperparameters,
         training: spec.training,
         data: spec.data,
         validation: spec.validation,
         seed: spec.seed,
+    };
+    training_key_on(&training, spec.dataset.digest())
+}
+
+/// The training key, where the dataset's digest is known already.
+#[must_use]
+pub fn training_key_on(training: &Training<'_>, dataset: Digest) -> Digest {
+    digest_of(&TrainingDocument {
+        kind: "train",
+        result_version: RESULT_VERSION,
+        model: ModelDocument::of(training.model),
+        dataset,
+        ramp: training.ramp,
+        hyperparameters: training.hyperparameters,
+        training: training.training,
+        data: training.data,
+        validation: training.validation,
+        seed: training.seed,
     })
 }
 
 /// The evaluation key.
 #[must_use]
 pub fn evaluation_key(spec: &EvaluateSpec) -> Digest {
+    let measurement = Measurement {
+        attacks: &spec.attacks,
+        model: spec.model,
+        grid: spec.grid.clone(),
+        mode: spec.mode,
+        samples: spec.samples,
+        seed: spec.seed,
+    };
+    measurement_key(&measurement, training_key(&spec.train))
+}
+
+/// The evaluation key, where the key of the training is known already.
+#[must_use]
+pub fn measurement_key(measurement: &Measurement<'_>, training: Digest) -> Digest {
     digest_of(&EvaluationDocument {
         kind: "evaluate",
         result_version: RESULT_VERSION,
-        training: training_key(&spec.train),
-        attacks: &spec.attacks,
-        model: spec.model,
-        grid: &spec.grid,
-        mode: spec.mode,
+        training,
+        measurement,
         split: "test",
-        samples: spec.samples,
-        seed: spec.seed,
     })
+}
+
+/// Digest of what a model brings to the key of its trainings.
+pub(crate) fn model_digest(model: &PinnedModel) -> Digest {
+    digest_of(&ModelDocument::of(model))
 }
 
 /// The digest of any value's canonical JSON.

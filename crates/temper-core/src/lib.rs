@@ -14,6 +14,7 @@ pub mod job;
 pub mod key;
 pub mod random;
 pub mod report;
+pub mod rules;
 pub mod schedule;
 pub mod spec;
 pub mod validate;

@@ -6,6 +6,7 @@ use crate::{
     Epsilon, Fraction,
     attack::{Attack, Pgd},
     catalog::{PinnedDataset, PinnedModel},
+    rules::{CellMatch, Override},
     schedule::{Ramp, Schedule},
 };
 
@@ -36,6 +37,13 @@ pub struct SweepSpec {
     pub validation: ValidationSettings,
     /// What is measured of each trained model.
     pub evaluations: Vec<EvaluationSettings>,
+    /// Cells that are left out.
+    // Absent where there are none, so that specs from before there were rules keep their digests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<CellMatch>,
+    /// Cells that take other settings.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<Override>,
 }
 
 /// `AdamW` (Loshchilov and Hutter 2019) under a cosine learning rate with linear warm-up.

@@ -1,16 +1,19 @@
 //! What a sweep must be before it becomes jobs; every mistake is named in one pass.
 
+mod of_rules;
+
 use std::{collections::HashSet, fmt::Display, hash::Hash, ops::RangeInclusive};
 
 use crate::{
     Violations,
     attack::{Apgd, ApgdLoss, Attack, Norm, Pgd, StepSize},
+    rules,
     schedule::Schedule,
     spec::{Hyperparameters, Objective, SweepSpec, TrainingSettings},
 };
 
-/// Most cells that one sweep may have.
-pub const MAX_CELLS: usize = 100_000;
+/// Most points of a sweep's axes, excluded ones too.
+pub const MAX_CELLS: usize = 1_000_000;
 
 /// Most points of an evaluation's grid: all strengths that 8-bit pixels can tell apart.
 const MAX_GRID: f64 = 256.0;
@@ -38,7 +41,7 @@ pub fn sweep(spec: &SweepSpec, violations: &mut Violations) {
         ToString::to_string,
     );
     axis(violations, "spec.seeds", &spec.seeds, ToString::to_string);
-    check_schedules(violations, spec);
+    check_schedules(violations, spec.schedules.iter().enumerate(), spec);
     for (i, target) in spec.target_epsilons.iter().enumerate() {
         violations.require(
             !target.is_zero(),
@@ -50,40 +53,20 @@ pub fn sweep(spec: &SweepSpec, violations: &mut Violations) {
         check_seed(violations, &format!("spec.seeds[{i}]"), *seed);
     }
     for (i, hyperparameters) in spec.hyperparameters.iter().enumerate() {
-        check_hyperparameters(
-            violations,
-            &format!("spec.hyperparameters[{i}]"),
-            hyperparameters,
-        );
+        let field = format!("spec.hyperparameters[{i}]");
+        check_hyperparameters(violations, &field, hyperparameters);
     }
     check_training(violations, &spec.training, &spec.hyperparameters);
-    violations.require(
-        (16..=1024).contains(&spec.data.image_size),
-        "spec.data.image_size",
-        || format!("{} is outside 16 to 1024 pixels", spec.data.image_size),
-    );
-    check_seed(violations, "spec.data.split_seed", spec.data.split_seed);
+    check_data(violations, spec);
     check_attack(violations, "spec.validation", &spec.validation.attack);
     check_evaluations(violations, spec);
-    let cells = cell_count(spec);
-    violations.require(cells <= MAX_CELLS, "spec", || {
-        format!("makes {cells} cells; at most {MAX_CELLS} are allowed in one sweep")
+    let points = rules::points(spec);
+    violations.require(points <= MAX_CELLS, "spec", || {
+        format!("its axes span {points} cells; at most {MAX_CELLS} are allowed in one sweep")
     });
-}
-
-/// Cells that the axes span.
-#[must_use]
-pub fn cell_count(spec: &SweepSpec) -> usize {
-    [
-        spec.models.len(),
-        spec.datasets.len(),
-        spec.schedules.len(),
-        spec.target_epsilons.len(),
-        spec.seeds.len(),
-        spec.hyperparameters.len(),
-    ]
-    .into_iter()
-    .fold(1, usize::saturating_mul)
+    if points <= MAX_CELLS {
+        of_rules::check(spec, violations);
+    }
 }
 
 fn axis<T: Eq + Hash>(
@@ -101,6 +84,15 @@ fn axis<T: Eq + Hash>(
             format!("`{}` is named twice", show(value))
         });
     }
+}
+
+fn check_data(violations: &mut Violations, spec: &SweepSpec) {
+    let size = spec.data.image_size;
+    let field = "spec.data.image_size";
+    violations.require((16..=1024).contains(&size), field, || {
+        format!("{size} is outside 16 to 1024 pixels")
+    });
+    check_seed(violations, "spec.data.split_seed", spec.data.split_seed);
 }
 
 fn check_hyperparameters(violations: &mut Violations, field: &str, value: &Hyperparameters) {
@@ -187,9 +179,13 @@ fn check_regularisation(violations: &mut Violations, training: &TrainingSettings
 }
 
 /// Hinges within the run and in order; a plateau to wait for.
-fn check_schedules(violations: &mut Violations, spec: &SweepSpec) {
+fn check_schedules<'a>(
+    violations: &mut Violations,
+    schedules: impl Iterator<Item = (usize, &'a Schedule)>,
+    spec: &SweepSpec,
+) {
     let epochs = spec.training.epochs;
-    for (i, schedule) in spec.schedules.iter().enumerate() {
+    for (i, schedule) in schedules {
         let field = format!("spec.schedules[{i}]");
         let mut before = None;
         for (name, hinge) in schedule.hinges() {

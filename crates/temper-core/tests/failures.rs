@@ -1,5 +1,4 @@
 //! The page on failures says what the code does.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use temper_core::job::{FailureClass, LONGEST_PAUSE};
 

@@ -5,11 +5,11 @@ use std::collections::HashSet;
 
 use proptest::prelude::*;
 use temper_core::{
-    Epsilon, Violations,
+    Digest, Epsilon, Violations,
     attack::{Apgd, ApgdLoss, Attack, Goal, Keep, Norm, Pgd, StepSize, Tier},
     catalog::{Catalog, PinnedDataset, PinnedModel},
     expand::{Expansion, expand},
-    key,
+    key, rules,
     schedule::Schedule,
     spec::{
         AttackSteps, CurveMode, DataRequest, EvaluationSettings, Hyperparameters, JobSpec,
@@ -51,6 +51,8 @@ fn sweep() -> SweepSpec {
             samples: 200,
             ..EvaluationSettings::default()
         }],
+        exclude: Vec::new(),
+        overrides: Vec::new(),
     }
 }
 
@@ -74,26 +76,27 @@ fn expansion(spec: &SweepSpec) -> Expansion {
     expand(spec, &models, &datasets)
 }
 
+/// Keys of a cell's training and of its first evaluation.
+fn cell_keys(expansion: &Expansion, cell: usize) -> (Digest, Digest) {
+    let layout = expansion.layout();
+    let train = layout.cells()[cell].train;
+    (
+        expansion.key(train),
+        expansion.key(layout.evaluations(cell)[0]),
+    )
+}
+
 fn keys(expansion: &Expansion) -> HashSet<String> {
-    expansion
-        .jobs
-        .iter()
-        .map(|job| job.key.to_string())
-        .collect()
+    expansion.jobs().map(|(key, _)| key.to_string()).collect()
 }
 
 #[test]
 fn every_cell_has_a_training_and_its_evaluations() {
     let laid_out = expansion(&sweep());
-    assert_eq!(laid_out.cells.len(), 8);
-    assert_eq!(laid_out.jobs.len(), 16);
-    let of_cell = &laid_out.cells[3];
-    let evaluation = laid_out
-        .jobs
-        .iter()
-        .find(|job| job.key == of_cell.evaluations[0])
-        .unwrap();
-    assert_eq!(evaluation.depends_on, Some(of_cell.train));
+    let layout = laid_out.layout();
+    assert_eq!((layout.cells().len(), layout.jobs().len()), (8, 16));
+    let evaluation = layout.jobs()[layout.evaluations(3)[0] as usize];
+    assert_eq!(evaluation.depends_on, Some(layout.cells()[3].train));
 }
 
 #[test]
@@ -101,18 +104,17 @@ fn standard_trains_once_for_all_targets() {
     let mut spec = sweep();
     spec.target_epsilons.push(eps("8/255"));
     let laid_out = expansion(&spec);
-    assert_eq!(laid_out.cells.len(), 16);
+    let layout = laid_out.layout();
+    assert_eq!(layout.cells().len(), 16);
     let trainings = |schedule: Schedule| {
-        let cells = laid_out
-            .cells
-            .iter()
-            .filter(|cell| cell.schedule == schedule);
+        let cells = layout.cells().iter();
+        let cells = cells.filter(|cell| layout.schedule(cell) == schedule);
         cells.map(|cell| cell.train).collect::<HashSet<_>>().len()
     };
     assert_eq!(trainings(Schedule::Standard), 2);
     assert_eq!(trainings(Schedule::Fixed), 4);
     // Their curves reach different ends, so the evaluations differ.
-    assert_eq!(laid_out.jobs.len(), 14 + 16);
+    assert_eq!(layout.jobs().len(), 14 + 16);
 }
 
 #[test]
@@ -120,16 +122,15 @@ fn a_wider_grid_adds_evaluations_and_no_training() {
     let before = keys(&expansion(&sweep()));
     let mut wider = sweep();
     wider.evaluations[0].grid_end = Some(eps("8/255"));
-    let added: Vec<_> = expansion(&wider)
-        .jobs
-        .into_iter()
-        .filter(|job| !before.contains(&job.key.to_string()))
-        .collect();
+    let wider = expansion(&wider);
+    let added = wider.specs();
+    let added = added.filter(|(key, _)| !before.contains(&key.to_string()));
+    let added: Vec<_> = added.collect();
     assert_eq!(added.len(), 8);
     assert!(
         added
             .iter()
-            .all(|job| matches!(job.spec, JobSpec::Evaluate(_)))
+            .all(|(_, spec)| matches!(spec, JobSpec::Evaluate(_)))
     );
 }
 
@@ -199,9 +200,11 @@ fn every_setting_of_a_measurement_changes_its_key_alone() {
         let mut spec = sweep();
         change(&mut spec.evaluations[0]);
         let laid_out = expansion(&spec);
-        for (cell, before) in laid_out.cells.iter().zip(&base.cells) {
-            assert_eq!(cell.train, before.train, "change {i}");
-            assert_ne!(cell.evaluations, before.evaluations, "change {i}");
+        for cell in 0..base.layout().cells().len() {
+            let (train, evaluation) = cell_keys(&laid_out, cell);
+            let before = cell_keys(&base, cell);
+            assert_eq!(train, before.0, "change {i}");
+            assert_ne!(evaluation, before.1, "change {i}");
         }
     }
 }
@@ -220,14 +223,13 @@ fn names_do_not_change_a_key() {
 /// Committed keys: a change of them orphans every stored result, so it takes a new result version.
 #[test]
 fn keys_are_golden() {
-    let laid_out = expansion(&sweep());
-    let cell = &laid_out.cells[0];
+    let (train, evaluation) = cell_keys(&expansion(&sweep()), 0);
     assert_eq!(
-        cell.train.to_string(),
+        train.to_string(),
         "f3dcaf49d4a48979add1d38db2394c60acfcd0fe2763f2371bc1dea5dffee250"
     );
     assert_eq!(
-        cell.evaluations[0].to_string(),
+        evaluation.to_string(),
         "5411da5663258721f9f39754f392baa12ed71eb58b4bd38e57b6c1107778fc59"
     );
 }
@@ -329,11 +331,11 @@ proptest! {
             targets.into_iter().map(|n| Epsilon::new(n, 255).unwrap()).collect();
         spec.schedules = schedules;
         let laid_out = expansion(&spec);
-        prop_assert_eq!(laid_out.cells.len(), validate::cell_count(&spec));
-        let unique: HashSet<_> = laid_out.jobs.iter().map(|job| job.key).collect();
-        prop_assert_eq!(unique.len(), laid_out.jobs.len());
-        for job in &laid_out.jobs {
-            prop_assert_eq!(job.key, key::job_key(&job.spec));
+        prop_assert_eq!(laid_out.layout().cells().len(), rules::points(&spec));
+        let unique = keys(&laid_out);
+        prop_assert_eq!(unique.len(), laid_out.jobs().len());
+        for (key, spec) in laid_out.specs() {
+            prop_assert_eq!(key, key::job_key(&spec));
         }
     }
 
@@ -342,10 +344,10 @@ proptest! {
         let mut spec = sweep();
         spec.seeds = vec![seed];
         spec.hyperparameters[0].learning_rate = rate;
-        for job in expansion(&spec).jobs {
-            let json = serde_json::to_string(&job.spec).unwrap();
+        for (key, spec) in expansion(&spec).specs() {
+            let json = serde_json::to_string(&spec).unwrap();
             let back: JobSpec = serde_json::from_str(&json).unwrap();
-            prop_assert_eq!(key::job_key(&back), job.key);
+            prop_assert_eq!(key::job_key(&back), key);
         }
     }
 }

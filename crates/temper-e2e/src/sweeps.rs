@@ -43,6 +43,7 @@ pub fn tiny(seeds: impl IntoIterator<Item = u64>) -> v1::CreateSweepRequest {
             samples: 20,
             ..v1::EvaluationSettings::default()
         }],
+        ..v1::SweepSpec::default()
     };
     v1::CreateSweepRequest {
         sweep: Some(v1::Sweep {

@@ -108,14 +108,15 @@ fn every_choice_survives_json_and_the_wire() {
     assert_eq!(parse(&json), (spec.clone(), Violations::default()));
     let catalog = pinned_catalog();
     let (model, dataset) = (catalog.model("mobilenetv2"), catalog.dataset("cifar10"));
-    let jobs = expand(&spec, &[model.unwrap()], &[dataset.unwrap()]).jobs;
+    let expansion = expand(&spec, &[model.unwrap()], &[dataset.unwrap()]);
+    let jobs = expansion.specs();
     assert_eq!(
         jobs.len(),
         spec.schedules.len() * (1 + spec.evaluations.len())
     );
-    for job in jobs {
-        let back = JobSpec::try_from(&v1::JobSpec::from(&job.spec)).unwrap();
-        assert_eq!(back, job.spec);
+    for (_, spec) in jobs {
+        let back = JobSpec::try_from(&v1::JobSpec::from(&spec)).unwrap();
+        assert_eq!(back, spec);
     }
 }
 
@@ -141,7 +142,9 @@ fn unknown_fields_are_refused_with_their_place() {
 
 #[test]
 fn jobs_survive_the_wire_with_their_keys() {
-    let (spec, _) = parse(SMALL);
+    let (mut spec, _) = parse(SMALL);
+    spec.models = vec!["mobilenetv2".into(), "clip-convnext-base".into()];
+    spec.datasets = vec!["fashion-mnist".into(), "cifar10".into()];
     let mut catalog = pinned_catalog();
     let folder = Source::Folder {
         path: "pets/small".into(),
@@ -154,13 +157,13 @@ fn jobs_survive_the_wire_with_their_keys() {
     clip.revision = Some("0123456789abcdef0123456789abcdef01234567".into());
     let models = ["mobilenetv2", "clip-convnext-base"].map(|name| catalog.model(name).unwrap());
     let datasets = ["fashion-mnist", "cifar10"].map(|name| catalog.dataset(name).unwrap());
-    let jobs = expand(&spec, &models, &datasets).jobs;
-    assert_eq!(jobs.len(), 2 * 2 * 3 * 2 * 2);
-    for job in jobs {
-        let message = v1::JobSpec::from(&job.spec);
+    let expansion = expand(&spec, &models, &datasets);
+    assert_eq!(expansion.jobs().len(), 2 * 2 * 3 * 2 * 2);
+    for (key, spec) in expansion.specs() {
+        let message = v1::JobSpec::from(&spec);
         let back = JobSpec::try_from(&message).unwrap();
-        assert_eq!(back, job.spec);
-        assert_eq!(key::job_key(&back), job.key);
+        assert_eq!(back, spec);
+        assert_eq!(key::job_key(&back), key);
     }
 }
 

@@ -304,7 +304,7 @@ async fn require_measurement(
     measured: &Measured,
 ) -> Result<(), StoreError> {
     let spec = sqlx::query_scalar!(
-        r#"SELECT spec AS "spec: Json<JobSpec>" FROM temper.job WHERE id = $1"#,
+        r#"SELECT temper.job_spec(job) AS "spec!: Json<JobSpec>" FROM temper.job WHERE id = $1"#,
         held.job.0,
     )
     .fetch_one(&mut **tx)

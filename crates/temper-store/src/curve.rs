@@ -80,7 +80,7 @@ impl Store {
     /// `NotFound` without such a job, `NoResult` while it has none or when it is a training.
     pub async fn curve_get(&self, job: JobId) -> Result<Curve, StoreError> {
         let row = sqlx::query!(
-            r#"SELECT job.spec AS "spec: Json<JobSpec>",
+            r#"SELECT temper.job_spec(job) AS "spec!: Json<JobSpec>",
                 array_agg(point.epsilon_num ORDER BY point.ordinal) AS "numerators!",
                 array_agg(point.epsilon_den ORDER BY point.ordinal) AS "denominators!",
                 array_agg(point.correct ORDER BY point.ordinal) AS "correct!",
@@ -139,16 +139,18 @@ impl Store {
                 cell.target_den, cell.seed, cell.hyperparameters, evaluation.evaluation,
                 evaluation.job_id, points.numerators, points.denominators, points.correct,
                 points.samples,
-                job.spec -> 'mode' AS "mode!: Json<CurveMode>",
-                job.spec -> 'attacks' AS "attacks!: Json<Vec<Attack>>",
-                job.spec -> 'model' AS "selection!: Json<Selection>",
-                job.spec -> 'seed' AS "measuring_seed!: Json<u64>",
+                measured.spec -> 'mode' AS "mode!: Json<CurveMode>",
+                measured.spec -> 'attacks' AS "attacks!: Json<Vec<Attack>>",
+                measured.spec -> 'model' AS "selection!: Json<Selection>",
+                measured.spec -> 'seed' AS "measuring_seed!: Json<u64>",
                 summary.audit_samples AS "audit_samples?", summary.audit_gap AS "audit_gap?",
                 summary.masking_flags AS "masking_flags?", summary.passes AS "passes?"
             FROM temper.sweep_cell AS cell
             JOIN temper.cell_evaluation AS evaluation
                 ON evaluation.sweep_id = cell.sweep_id AND evaluation.cell = cell.ordinal
             JOIN temper.job ON job.id = evaluation.job_id
+            LEFT JOIN temper.job_template AS template ON template.id = job.template_id
+            CROSS JOIN LATERAL (SELECT coalesce(template.content, '{}') || job.spec AS spec) AS measured
             LEFT JOIN temper.job_summary AS summary ON summary.job_id = job.id
             CROSS JOIN LATERAL (
                 SELECT array_agg(point.epsilon_num ORDER BY point.ordinal) AS numerators,

@@ -6,7 +6,7 @@ use temper_core::{
 };
 use uuid::Uuid;
 
-use crate::JobId;
+use crate::{JobId, SweepState};
 
 /// Why the store refused or failed.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,22 @@ pub enum StoreError {
     /// A client used one request id for two requests.
     #[error("request id {0} was used before, for another request")]
     RequestReused(Uuid),
+    /// The sweep is not as it was when the caller looked at it.
+    #[error("sweep {sweep} has been changed since: get it anew, and repeat with its etag")]
+    Stale {
+        /// The sweep.
+        sweep: Uuid,
+    },
+    /// A sweep that cannot do this where it stands.
+    #[error("sweep {sweep} is {state} and cannot {what}")]
+    SweepState {
+        /// The sweep.
+        sweep: Uuid,
+        /// Where it stands.
+        state: SweepState,
+        /// What it cannot do, and what would help.
+        what: &'static str,
+    },
     /// A worker that has not registered, or that another database knows.
     #[error("no worker with incarnation {0} is registered")]
     UnknownWorker(Uuid),
@@ -114,7 +130,9 @@ impl StoreError {
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::RequestReused(_) => ErrorKind::AlreadyExists,
             Self::LeaseLost { .. } => ErrorKind::LeaseLost,
+            Self::Stale { .. } => ErrorKind::Conflict,
             Self::UnknownWorker(_)
+            | Self::SweepState { .. }
             | Self::EpochGap { .. }
             | Self::NoResult { .. }
             | Self::SweepCancelled(_)

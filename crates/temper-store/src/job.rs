@@ -202,7 +202,7 @@ impl Store {
             .ok_or_else(|| StoreError::not_found("job", &id))?
             .into_row()?;
         let spec = sqlx::query_scalar!(
-            r#"SELECT spec AS "spec: Json<JobSpec>" FROM temper.job WHERE id = $1"#,
+            r#"SELECT temper.job_spec(job) AS "spec!: Json<JobSpec>" FROM temper.job WHERE id = $1"#,
             id.0,
         )
         .fetch_one(&self.pool)

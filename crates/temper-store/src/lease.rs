@@ -53,6 +53,8 @@ pub struct Claim {
 pub enum LeaseStatus {
     /// The lease is extended: go on.
     Continue,
+    /// The lease is extended, but every sweep that wants the job is paused: give it back.
+    Release,
     /// No live sweep wants the job: stop.
     Cancel,
     /// The lease is gone: stop.
@@ -93,7 +95,7 @@ impl Store {
                 WHERE lease.job_id = held.job_id
                 RETURNING lease.job_id, lease.fence
             )
-            SELECT extended.job_id IS NOT NULL AS "extended!",
+            SELECT extended.job_id IS NOT NULL AS "extended!", job.wanted IS FALSE AS "unwanted!",
                 (job.state = 'cancelled' AND job.fence = asked.fence) IS TRUE AS "cancelled!"
             FROM asked
             LEFT JOIN extended USING (job_id, fence)
@@ -106,15 +108,18 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        let status = |extended, cancelled| match (extended, cancelled) {
-            (true, _) => LeaseStatus::Continue,
-            (false, true) => LeaseStatus::Cancel,
-            (false, false) => LeaseStatus::Lost,
-        };
-        Ok(rows
-            .into_iter()
-            .map(|row| status(row.extended, row.cancelled))
-            .collect())
+        let statuses = rows.into_iter().map(|row| {
+            if row.cancelled {
+                LeaseStatus::Cancel
+            } else if !row.extended {
+                LeaseStatus::Lost
+            } else if row.unwanted {
+                LeaseStatus::Release
+            } else {
+                LeaseStatus::Continue
+            }
+        });
+        Ok(statuses.collect())
     }
 
     /// Gives a job back, its checkpoints kept and no attempt burned.

@@ -12,6 +12,7 @@ mod artifact;
 mod attempt;
 mod checkpoint;
 mod complete;
+mod copy;
 mod curve;
 mod epoch;
 mod error;
@@ -41,6 +42,7 @@ pub use log::{LogLine, LogPage, LogQuery, MAX_LOG_LINES, MAX_LOG_MESSAGE};
 pub use ready::JobReady;
 pub use store::Store;
 pub use sweep::{
-    JobCounts, NewSweep, SweepCreated, SweepCursor, SweepPage, SweepRequest, SweepRow, SweepState,
+    JobCounts, NewSweep, SweepChanges, SweepCreated, SweepCursor, SweepExtension, SweepFilter,
+    SweepPage, SweepPreview, SweepRequest, SweepRow, SweepState,
 };
 pub use worker::NewWorker;

@@ -3,16 +3,24 @@
 mod cancel;
 mod cells;
 mod create;
+mod extend;
 pub(crate) mod jobs;
+mod preview;
 mod staging;
+mod steer;
+mod templates;
 mod title;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 use temper_core::{Digest, catalog::Input, expand::Expansion, spec::SweepSpec};
 use uuid::Uuid;
+
+pub use extend::SweepExtension;
+pub use preview::SweepPreview;
+pub use steer::SweepChanges;
 
 use crate::{Store, StoreError, value::stored};
 
@@ -76,6 +84,12 @@ pub struct SweepRow {
     pub created_at: DateTime<Utc>,
     /// When it was cancelled, if it was.
     pub cancelled_at: Option<DateTime<Utc>>,
+    /// Since when it is paused, if it is.
+    pub paused_at: Option<DateTime<Utc>>,
+    /// Why it is paused; else empty.
+    pub pause_reason: String,
+    /// Grows with every change that is made to the sweep.
+    pub revision: i64,
     /// Jobs that it was the first to ask for.
     pub jobs_created: u32,
     /// Cells in all.
@@ -108,6 +122,8 @@ pub struct JobCounts {
 pub enum SweepState {
     /// Some jobs are still to be done.
     Running,
+    /// Some jobs are still to be done, but none is begun: see the sweep's reason.
+    Paused,
     /// Every job succeeded.
     Succeeded,
     /// Nothing is left to do, and some jobs did not succeed.
@@ -125,6 +141,21 @@ pub struct SweepCursor {
     pub id: Uuid,
 }
 
+/// Which sweeps are wanted: those to which all applies that is said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SweepFilter {
+    /// Where they stand.
+    pub state: Option<SweepState>,
+    /// Whose they are.
+    pub owner: Option<String>,
+    /// Labels that they bear with these values.
+    pub labels: BTreeMap<String, String>,
+    /// A model on their axis.
+    pub model: Option<String>,
+    /// A dataset on their axis.
+    pub dataset: Option<String>,
+}
+
 /// A page of sweeps.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SweepPage {
@@ -134,8 +165,28 @@ pub struct SweepPage {
     pub next: Option<SweepCursor>,
 }
 
+impl SweepState {
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl fmt::Display for SweepState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 impl JobCounts {
-    /// Where a sweep with these jobs stands that nobody cancelled.
+    /// Where a sweep with these jobs stands that nobody cancelled or paused.
     #[must_use]
     pub fn state(&self) -> SweepState {
         if self.queued + self.leased > 0 {
@@ -157,6 +208,9 @@ struct SweepRecord {
     priority: i32,
     created_at: DateTime<Utc>,
     cancelled_at: Option<DateTime<Utc>>,
+    paused_at: Option<DateTime<Utc>>,
+    pause_reason: String,
+    revision: i64,
     jobs_created: i32,
     cells: i64,
     cells_succeeded: i64,
@@ -174,7 +228,8 @@ macro_rules! sweep_records {
             SweepRecord,
             r#"SELECT sweep.id, sweep.owner, sweep.display_name,
                 sweep.labels AS "labels: Json<BTreeMap<String, String>>",
-                sweep.priority, sweep.created_at, sweep.cancelled_at, sweep.jobs_created,
+                sweep.priority, sweep.created_at, sweep.cancelled_at, sweep.paused_at,
+                sweep.pause_reason, sweep.revision, sweep.jobs_created,
                 cells.total AS "cells!", cells.succeeded AS "cells_succeeded!",
                 jobs.queued AS "queued!", jobs.leased AS "leased!",
                 jobs.succeeded AS "succeeded!", jobs.failed AS "failed!",
@@ -215,10 +270,10 @@ impl SweepRecord {
             failed: stored(self.failed, "count")?,
             cancelled: stored(self.cancelled, "count")?,
         };
-        let state = if self.cancelled_at.is_some() {
-            SweepState::Cancelled
-        } else {
-            jobs.state()
+        let state = match jobs.state() {
+            _ if self.cancelled_at.is_some() => SweepState::Cancelled,
+            SweepState::Running if self.paused_at.is_some() => SweepState::Paused,
+            state => state,
         };
         Ok(SweepRow {
             id: self.id,
@@ -228,6 +283,9 @@ impl SweepRecord {
             priority: self.priority,
             created_at: self.created_at,
             cancelled_at: self.cancelled_at,
+            paused_at: self.paused_at,
+            pause_reason: self.pause_reason,
+            revision: self.revision,
             jobs_created: stored(self.jobs_created, "count")?,
             cells: stored(self.cells, "count")?,
             cells_succeeded: stored(self.cells_succeeded, "count")?,
@@ -269,23 +327,46 @@ impl Store {
         })
     }
 
-    /// A page of at most `limit` sweeps, newest first.
+    /// A page of at most `limit` sweeps, newest first. A sweep that is submitted meanwhile moves no
+    /// other to another page.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn sweep_list(
         &self,
+        filter: &SweepFilter,
         limit: u32,
         after: Option<SweepCursor>,
     ) -> Result<SweepPage, StoreError> {
         let (created_at, id) = after.map(|after| (after.created_at, after.id)).unzip();
-        // One more than asked for tells whether another page follows.
+        // One more than asked for tells whether another page follows. Of a state only what it takes
+        // to tell is looked at, and only of as many sweeps as fill the page.
         let records = sweep_records!(
-            "WHERE $1::timestamptz IS NULL OR (sweep.created_at, sweep.id) < ($1, $2::uuid)
+            "WHERE ($1::timestamptz IS NULL OR (sweep.created_at, sweep.id) < ($1, $2::uuid))
+                AND ($4::text IS NULL OR sweep.owner = $4)
+                AND sweep.labels @> $5
+                AND ($6::text IS NULL OR sweep.spec->'models' ? $6)
+                AND ($7::text IS NULL OR sweep.spec->'datasets' ? $7)
+                AND ($8::text IS NULL OR $8 = CASE
+                    WHEN sweep.cancelled_at IS NOT NULL THEN 'cancelled'
+                    WHEN EXISTS (
+                        SELECT FROM temper.sweep_job AS link JOIN temper.job ON job.id = link.job_id
+                        WHERE link.sweep_id = sweep.id AND job.state IN ('queued', 'leased')
+                    ) THEN CASE WHEN sweep.paused_at IS NULL THEN 'running' ELSE 'paused' END
+                    WHEN EXISTS (
+                        SELECT FROM temper.sweep_job AS link JOIN temper.job ON job.id = link.job_id
+                        WHERE link.sweep_id = sweep.id AND job.state <> 'succeeded'
+                    ) THEN 'failed'
+                    ELSE 'succeeded' END)
             ORDER BY sweep.created_at DESC, sweep.id DESC LIMIT $3",
             created_at,
             id,
-            i64::from(limit) + 1
+            i64::from(limit) + 1,
+            filter.owner,
+            Json(&filter.labels) as _,
+            filter.model,
+            filter.dataset,
+            filter.state.map(SweepState::as_str)
         )
         .fetch_all(&self.pool)
         .await?;

@@ -294,7 +294,7 @@ impl Bench {
         };
         let started = Instant::now();
         let from = (Device::CPU, None);
-        let outcome = evaluate(&spec, model, (&self.test, 256), from, &mut ())?;
+        let outcome = evaluate(&spec, model, &self.test, from, &mut ())?;
         let EvaluateOutcome::Finished(measured) = outcome else {
             bail!("the measurement did not finish");
         };

@@ -9,14 +9,13 @@ use temper_core::{
 
 use crate::{
     TorchError,
-    attack::{Radius, search},
+    attack::{PASS, Radius, search},
     batch::Images,
     models::{Mode, Network},
 };
 
-/// Samples of one forward pass. Fixed, because kernels and their order of summation may differ
-/// with the size of a batch, and with them the last bits and, rarely, a count.
-pub(crate) const CHUNK: usize = 32;
+/// Samples of one forward pass.
+pub(crate) const CHUNK: usize = PASS;
 
 /// An attack at one strength.
 pub(crate) struct Strike<'a> {

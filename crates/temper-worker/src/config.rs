@@ -29,9 +29,6 @@ pub struct Config {
     /// Workers that share this machine's cores
     #[arg(long, env = "TEMPER_SHARE", default_value = "1")]
     pub share: NonZeroUsize,
-    /// Images after which an evaluation looks whether it should stop; changes no result
-    #[arg(long, env = "TEMPER_EVAL_BATCH", default_value = "64")]
-    pub eval_batch: NonZeroUsize,
     /// Time between checkpoints within an epoch, such as 90s, 10m or 1h
     #[arg(
         long,

@@ -55,6 +55,7 @@ impl JobError {
             ErrorKind::Unavailable => FailureClass::Infrastructure,
             ErrorKind::AlreadyExists
             | ErrorKind::FailedPrecondition
+            | ErrorKind::Conflict
             | ErrorKind::LeaseLost
             | ErrorKind::Internal => FailureClass::Code,
         })

@@ -145,15 +145,14 @@ async fn measure(
         last: Instant::now(),
         checkpoints,
     };
-    let (batch, device) = (host.eval_batch, host.device);
+    let device = host.device;
     let (spec, material) = (Arc::clone(&task.spec), material.clone());
     let outcome = host.engine.run(move || {
         let model = StoredModel {
             bytes: &material.model,
             module: material.module.as_deref(),
         };
-        let test = (&*material.images, batch);
-        let from = (device, resume.as_deref());
+        let (test, from) = (&*material.images, (device, resume.as_deref()));
         // The reporter is dropped with the closure, which ends `pass_on`.
         let peak = PeakMemory::start(device);
         let outcome = temper_torch::evaluate(&spec, model, test, from, &mut reporter);

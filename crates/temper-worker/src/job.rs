@@ -32,7 +32,6 @@ pub(crate) struct Host {
     pub models: Models,
     pub capture: Capture,
     pub device: Device,
-    pub eval_batch: usize,
     pub checkpoint_every: Duration,
     pub stop: Stop,
     pub tasks: Tasks,
@@ -52,7 +51,7 @@ pub(crate) struct Terms {
 pub(crate) enum Done {
     /// Its result was accepted.
     Completed,
-    /// This process has to stop: the job is to be given back.
+    /// The job is to be given back: this process has to stop, or no sweep wants it just now.
     Drained,
 }
 
@@ -86,7 +85,7 @@ impl Switch {
         let tokens = [self.lease.over(), &self.stop.cut, &self.abort];
         if tokens.iter().any(|token| token.is_cancelled()) {
             Control::Abort
-        } else if self.stop.graceful.is_cancelled() {
+        } else if self.stop.graceful.is_cancelled() || self.lease.release().is_cancelled() {
             Control::Drain
         } else {
             Control::Continue

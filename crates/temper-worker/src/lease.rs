@@ -45,12 +45,15 @@ pub(crate) struct Lease {
     reference: LeaseRef,
     over: CancellationToken,
     ended: OnceLock<Ended>,
+    release: CancellationToken,
 }
 
 /// What came of a heartbeat.
 enum Beat {
     /// The lease lasts from when the heartbeat was sent.
     Extended(Instant),
+    /// The same, but the job is to be given back.
+    Unwanted(Instant),
     /// Nobody answered.
     Unanswered,
     Over(Ended),
@@ -64,6 +67,7 @@ impl Lease {
             reference,
             over: CancellationToken::new(),
             ended: OnceLock::new(),
+            release: CancellationToken::new(),
         }
     }
 
@@ -83,6 +87,12 @@ impl Lease {
     #[must_use]
     pub(crate) fn ended(&self) -> Option<Ended> {
         self.ended.get().copied()
+    }
+
+    /// Cancelled once the job is to be given back, with a checkpoint.
+    #[must_use]
+    pub(crate) fn release(&self) -> &CancellationToken {
+        &self.release
     }
 
     /// Ends it.
@@ -105,6 +115,10 @@ where
         let retry = Instant::now() + RETRY;
         match one(beat, timing, deadline).await {
             Beat::Extended(sent) => return Some(sent),
+            Beat::Unwanted(sent) => {
+                lease.release.cancel();
+                return Some(sent);
+            }
             Beat::Over(why) => lease.end(why),
             Beat::Unanswered if retry >= deadline => lease.end(Ended::Silent),
             Beat::Unanswered => sleep_until(retry).await,
@@ -135,6 +149,10 @@ where
             Beat::Extended(sent) => {
                 (deadline, next) = (sent + timing.duration, sent + timing.interval);
             }
+            Beat::Unwanted(sent) => {
+                lease.release.cancel();
+                (deadline, next) = (sent + timing.duration, sent + timing.interval);
+            }
             Beat::Over(why) => lease.end(why),
             Beat::Unanswered => next = started + RETRY,
         }
@@ -150,6 +168,7 @@ where
     let patience = sent + timing.interval.max(PATIENCE);
     match timeout_at(deadline.min(patience), beat()).await {
         Ok(Ok(LeaseStatus::Continue)) => Beat::Extended(sent),
+        Ok(Ok(LeaseStatus::Release)) => Beat::Unwanted(sent),
         Ok(Ok(LeaseStatus::Cancel)) => Beat::Over(Ended::Cancelled),
         Ok(Ok(LeaseStatus::Lost | LeaseStatus::Unspecified)) => Beat::Over(Ended::Lost),
         Ok(Err(status)) if !is_transient(&status) => {
@@ -265,6 +284,23 @@ mod tests {
             let (ended, after) = keep_to_the_end(&Script::new([(0, answer)])).await;
             assert_eq!((ended, after.as_secs()), (Some(why), 10));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn job_that_is_not_wanted_now_is_given_back_under_its_lease() {
+        let script = Script::new([
+            (0, Ok(LeaseStatus::Release)),
+            (0, Ok(LeaseStatus::Release)),
+            (0, Ok(LeaseStatus::Lost)),
+        ]);
+        let held = lease();
+        let beat = || Arc::clone(&script).beat();
+        let kept = keep(Arc::clone(&held), TIMING, Instant::now(), beat);
+        tokio::select! {
+            () = kept => panic!("the lease ended before the job could be given back"),
+            () = held.release().cancelled() => {}
+        }
+        assert_eq!(held.ended(), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -82,7 +82,6 @@ pub async fn run(config: Config, capture: Capture, stop: Stop) -> Result<(), Ses
         models: Models::default(),
         capture,
         device: config.device,
-        eval_batch: config.eval_batch.get(),
         checkpoint_every: config.checkpoint_every,
         tasks: Tasks::new(&stop),
         stop: stop.clone(),

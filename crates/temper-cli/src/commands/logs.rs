@@ -45,7 +45,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         dropped: 0,
     };
     loop {
-        match tail.to_end(&mut client).await {
+        match tail.follow_to_end(&mut client).await {
             Ok(()) => break,
             // The next stream goes on after the last line that was printed.
             Err(status) if args.follow && client::is_transient(&status) => {
@@ -68,7 +68,10 @@ struct Tail {
 }
 
 impl Tail {
-    async fn to_end(&mut self, client: &mut JobServiceClient<Channel>) -> Result<(), Status> {
+    async fn follow_to_end(
+        &mut self,
+        client: &mut JobServiceClient<Channel>,
+    ) -> Result<(), Status> {
         let mut stream = client.get_logs(self.request.clone()).await?.into_inner();
         while let Some(message) = stream.message().await? {
             // The newest attempt may be another one by the next stream.

@@ -13,6 +13,7 @@ mod models;
 mod results;
 mod retry;
 mod schedule;
+mod steer;
 mod submit;
 mod sweeps;
 mod watch;
@@ -48,6 +49,16 @@ pub enum Command {
     Results(results::Args),
     /// Look at epsilon schedules
     Schedule(schedule::Args),
+    /// Keep a sweep's jobs from being begun, until it is resumed
+    Pause(steer::Pause),
+    /// Let a paused sweep go on
+    Resume(steer::Resume),
+    /// Change a sweep's name, priority or labels
+    Update(steer::Update),
+    /// Add seeds, schedules, models, datasets, strengths or evaluations to a sweep
+    Extend(steer::Extend),
+    /// Forget a sweep that has ended; results of its jobs stay
+    Delete(steer::Delete),
     /// Cancel a sweep; jobs that another live sweep wants go on
     Cancel(cancel::Args),
     /// Download the model that a training made, as safetensors with timm's names
@@ -77,6 +88,11 @@ impl Command {
             Self::Retry(args) => retry::run(args).await?,
             Self::Results(args) => results::run(args).await?,
             Self::Schedule(args) => schedule::run(&args)?,
+            Self::Pause(args) => args.run().await?,
+            Self::Resume(args) => args.run().await?,
+            Self::Update(args) => args.run().await?,
+            Self::Extend(args) => args.run().await?,
+            Self::Delete(args) => args.run().await?,
             Self::Cancel(args) => cancel::run(args).await?,
             Self::Artifact(args) => artifact::run(args).await?,
             Self::Models(args) => blocking(move || models::run(&args)).await?,

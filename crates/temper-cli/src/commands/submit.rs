@@ -56,6 +56,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     if request.validate_only {
         output::line(format_args!("valid: {}", counts(&sweep)));
+        sweep.preview.iter().for_each(output::preview);
         return Ok(ExitCode::SUCCESS);
     }
     eprintln!("{}, {} of them new", counts(&sweep), sweep.jobs_created);
@@ -88,7 +89,7 @@ fn set_request_id(request: &mut CreateSweepRequest, wanted: Option<Uuid>) {
     }
 }
 
-fn counts(sweep: &Sweep) -> String {
+pub(super) fn counts(sweep: &Sweep) -> String {
     let jobs = sweep.jobs.unwrap_or_default();
     let JobCounts {
         queued,

@@ -1,10 +1,10 @@
 //! `temper sweeps`.
 
-use temper_proto::v1::{ListSweepsRequest, ListSweepsResponse, Sweep};
+use temper_proto::v1::{ListSweepsRequest, ListSweepsResponse, Sweep, SweepState};
 
 use crate::{
     connection::{self, Coordinator},
-    output,
+    names, output,
 };
 
 const PAGE: i32 = 1000;
@@ -15,11 +15,48 @@ pub struct Args {
     /// At most so many
     #[arg(long, default_value_t = 50, value_name = "COUNT")]
     limit: usize,
+    /// Only sweeps in this state
+    #[arg(long, value_enum)]
+    state: Option<State>,
+    /// Only sweeps with this label
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = names::label)]
+    labels: Vec<(String, String)>,
+    /// Only sweeps of this owner
+    #[arg(long)]
+    owner: Option<String>,
+    /// Only sweeps with this model
+    #[arg(long)]
+    model: Option<String>,
+    /// Only sweeps with this dataset
+    #[arg(long)]
+    dataset: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     coordinator: Coordinator,
+}
+
+/// States of sweeps.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum State {
+    Running,
+    Paused,
+    Succeeded,
+    Failed,
+    Cancelled,
+}
+
+impl From<State> for SweepState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Running => Self::Running,
+            State::Paused => Self::Paused,
+            State::Succeeded => Self::Succeeded,
+            State::Failed => Self::Failed,
+            State::Cancelled => Self::Cancelled,
+        }
+    }
 }
 
 /// Lists sweeps.
@@ -43,7 +80,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let table = output::table(&columns, sweeps.iter().map(row));
     output::print_table(
         &table,
-        "no sweeps yet: `temper submit examples/demo.json` submits one",
+        "no such sweeps: `temper submit examples/demo.json` submits one",
     );
     Ok(())
 }
@@ -59,6 +96,14 @@ async fn list(args: &Args) -> anyhow::Result<Vec<Sweep>> {
         let request = ListSweepsRequest {
             page_size: wanted,
             page_token: token,
+            state: args
+                .state
+                .map_or(SweepState::Unspecified, Into::into)
+                .into(),
+            owner: args.owner.clone().unwrap_or_default(),
+            labels: args.labels.iter().cloned().collect(),
+            model: args.model.clone().unwrap_or_default(),
+            dataset: args.dataset.clone().unwrap_or_default(),
         };
         let page = connection::call(|| {
             let (mut client, request) = (client.clone(), request.clone());

@@ -1,11 +1,14 @@
 //! Rows of the store as messages.
 
 use chrono::{DateTime, Utc};
-use temper_core::catalog::{Input, InputKind};
+use temper_core::{
+    catalog::{Input, InputKind},
+    expand::Layout,
+};
 use temper_proto::{JobName, SweepName, v1};
 use temper_store::{
     Artifact, Attempt, AttemptOutcome, Checkpoint, JobCounts, JobDetail, JobId, JobRow, Retried,
-    SweepRequest, SweepRow, SweepState,
+    SweepPreview, SweepRequest, SweepRow, SweepState,
 };
 
 use super::count;
@@ -14,6 +17,7 @@ pub fn sweep(row: SweepRow, request: Option<&SweepRequest>) -> v1::Sweep {
     let inputs = request.map_or(&[][..], |request| &request.inputs);
     let state = match row.state {
         SweepState::Running => v1::SweepState::Running,
+        SweepState::Paused => v1::SweepState::Paused,
         SweepState::Succeeded => v1::SweepState::Succeeded,
         SweepState::Failed => v1::SweepState::Failed,
         SweepState::Cancelled => v1::SweepState::Cancelled,
@@ -32,7 +36,45 @@ pub fn sweep(row: SweepRow, request: Option<&SweepRequest>) -> v1::Sweep {
         create_time: Some(timestamp(row.created_at)),
         cancel_time: row.cancelled_at.map(timestamp),
         inputs: inputs.iter().map(input).collect(),
+        etag: row.revision.to_string(),
+        pause_time: row.paused_at.map(timestamp),
+        pause_reason: row.pause_reason,
+        owner: row.owner,
+        preview: None,
     }
+}
+
+/// A sweep that is not stored, with what it would come to.
+pub fn previewed(preview: v1::SweepPreview, layout: &Layout) -> v1::Sweep {
+    v1::Sweep {
+        cells: whole(layout.cells().len() as u64),
+        jobs: Some(v1::JobCounts {
+            queued: preview.trainings + preview.evaluations - preview.jobs_succeeded,
+            succeeded: preview.jobs_succeeded,
+            ..v1::JobCounts::default()
+        }),
+        preview: Some(preview),
+        ..v1::Sweep::default()
+    }
+}
+
+pub fn preview(preview: SweepPreview, layout: &Layout) -> v1::SweepPreview {
+    let trainings = layout.jobs().iter().filter(|job| job.depends_on.is_none());
+    let trainings = trainings.count() as u64;
+    v1::SweepPreview {
+        trainings: whole(trainings),
+        evaluations: whole(layout.jobs().len() as u64 - trainings),
+        jobs_shared: whole(preview.shared),
+        jobs_succeeded: whole(preview.succeeded),
+        jobs_looked_up: whole(preview.looked_up),
+        device_hours: preview.device_seconds / 3600.0,
+        jobs_without_estimate: whole(preview.without_estimate),
+    }
+}
+
+/// A count in the protocol's width; counts beyond it do not occur.
+fn whole(count: u64) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
 }
 
 pub fn input(input: &Input) -> v1::SweepInput {

@@ -2,9 +2,12 @@
 
 mod encode;
 mod job;
+mod list;
 mod logs;
 mod page;
 mod result;
+mod steer;
+mod submission;
 mod sweep;
 mod watch;
 mod worker;

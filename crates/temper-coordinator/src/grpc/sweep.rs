@@ -1,20 +1,22 @@
 //! `SweepService`.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
-use chrono::DateTime;
-use temper_core::{Digest, ErrorKind, Violations, key, spec::SweepSpec};
-use temper_proto::{SweepName, parse_sweep_spec, v1};
+use temper_core::{
+    ErrorKind, Violations,
+    expand::{Expansion, Sample},
+    spec::SweepSpec,
+};
+use temper_proto::{SweepName, v1};
 use temper_service::status::{self, field};
-use temper_store::{NewSweep, SweepCursor};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{count, encode, page, refused, watch};
+use super::{encode, list, refused, steer, submission::Submission, watch};
 use crate::{
     Shared,
     pin::{self, Failure, Pinned},
-    submit::{self, Envelope, LaidOut, Refusal},
+    submit::{self, LaidOut, Refusal},
 };
 
 /// Whose share of the workers a sweep takes, until clients have principals.
@@ -28,34 +30,23 @@ impl v1::sweep_service_server::SweepService for Sweeps {
         &self,
         request: Request<v1::CreateSweepRequest>,
     ) -> Result<Response<v1::Sweep>, Status> {
-        let request = request.into_inner();
-        let (submission, violations) = Submission::read(request);
-        let config = &self.0.config;
-        let Pinned { catalog, failures } =
-            pin::pin(&config.catalog, &config.hub, &submission.spec).await;
-        let catalog = catalog.into_owned();
-        // Laying out a large sweep is work for a thread that may block.
-        let (submission, laid_out) = tokio::task::spawn_blocking(move || {
-            let laid_out = submit::lay_out(&submission.spec, &catalog, violations)?;
-            Ok((submission, laid_out))
-        })
-        .await
-        .map_err(|error| status::of(ErrorKind::Internal, &error))?
-        .map_err(|refusal: Refusal| match refusal {
-            Refusal::Invalid(violations) => status::bad_request(&violations.below("sweep")),
-            Refusal::Unpinned(_) => unpinned(&refusal, &failures),
-        })?;
+        let (submission, violations) = Submission::read(request.into_inner());
+        let below = |violations: Violations| violations.below("sweep");
+        let laid_out = self.lay_out(&submission.spec, violations, below).await?;
         if submission.validate_only {
-            return Ok(Response::new(submission.preview(&laid_out)));
+            let preview = self.preview(&laid_out).await?;
+            return Ok(Response::new(submission.previewed(preview, &laid_out)));
         }
+        let LaidOut { layout, inputs } = laid_out;
+        let expansion = blocking(move || Expansion::of(layout)).await?;
         let created = self
             .0
             .store
-            .sweep_create(submission.new_sweep(&laid_out))
+            .sweep_create(submission.new_sweep(OWNER, (&expansion, &inputs)))
             .await
             .map_err(refused)?;
         if !created.existed {
-            tracing::info!(sweep = %created.id, cells = laid_out.expansion.cells.len(),
+            tracing::info!(sweep = %created.id, cells = expansion.layout().cells().len(),
                 jobs_created = created.jobs_created, "sweep submitted");
         }
         self.sweep(created.id).await
@@ -73,28 +64,67 @@ impl v1::sweep_service_server::SweepService for Sweeps {
         &self,
         request: Request<v1::ListSweepsRequest>,
     ) -> Result<Response<v1::ListSweepsResponse>, Status> {
-        let request = request.get_ref();
-        let size = page::size(request.page_size, 50)?;
-        let after = page::place::<(i64, Uuid)>(&request.page_token)?.and_then(|(micros, id)| {
-            DateTime::from_timestamp_micros(micros).map(|created_at| SweepCursor { created_at, id })
-        });
-        let listed = self
+        list::sweeps(&self.0.store, request.get_ref())
+            .await
+            .map(Response::new)
+    }
+
+    async fn update_sweep(
+        &self,
+        request: Request<v1::UpdateSweepRequest>,
+    ) -> Result<Response<v1::Sweep>, Status> {
+        let update = steer::Update::read(request.into_inner())?;
+        let updated = self
             .0
             .store
-            .sweep_list(size, after)
-            .await
-            .map_err(refused)?;
-        let next = listed
-            .next
-            .map(|next| (next.created_at.timestamp_micros(), next.id));
-        Ok(Response::new(v1::ListSweepsResponse {
-            sweeps: listed
-                .sweeps
-                .into_iter()
-                .map(|row| encode::sweep(row, None))
-                .collect(),
-            next_page_token: page::token(next.as_ref()),
-        }))
+            .sweep_update(update.sweep, update.revision, &update.changes);
+        updated.await.map_err(refused)?;
+        self.sweep(update.sweep).await
+    }
+
+    async fn extend_sweep(
+        &self,
+        request: Request<v1::ExtendSweepRequest>,
+    ) -> Result<Response<v1::Sweep>, Status> {
+        steer::extend(self, request.into_inner()).await
+    }
+
+    async fn pause_sweep(
+        &self,
+        request: Request<v1::PauseSweepRequest>,
+    ) -> Result<Response<v1::Sweep>, Status> {
+        let request = request.get_ref();
+        let SweepName(id) = field("name", &request.name)?;
+        let revision = steer::revision(&request.etag)?;
+        submit::check_text("reason", &request.reason)
+            .map_err(|violations| status::bad_request(&violations))?;
+        let paused = self.0.store.sweep_pause(id, revision, &request.reason);
+        paused.await.map_err(refused)?;
+        self.sweep(id).await
+    }
+
+    async fn resume_sweep(
+        &self,
+        request: Request<v1::ResumeSweepRequest>,
+    ) -> Result<Response<v1::Sweep>, Status> {
+        let request = request.get_ref();
+        let SweepName(id) = field("name", &request.name)?;
+        let revision = steer::revision(&request.etag)?;
+        let resumed = self.0.store.sweep_resume(id, revision);
+        resumed.await.map_err(refused)?;
+        self.sweep(id).await
+    }
+
+    async fn delete_sweep(
+        &self,
+        request: Request<v1::DeleteSweepRequest>,
+    ) -> Result<Response<v1::DeleteSweepResponse>, Status> {
+        let request = request.get_ref();
+        let SweepName(id) = field("name", &request.name)?;
+        let revision = steer::revision(&request.etag)?;
+        let deleted = self.0.store.sweep_delete(id, revision);
+        deleted.await.map_err(refused)?;
+        Ok(Response::new(v1::DeleteSweepResponse {}))
     }
 
     async fn cancel_sweep(
@@ -120,11 +150,45 @@ impl v1::sweep_service_server::SweepService for Sweeps {
 }
 
 impl Sweeps {
-    async fn sweep(&self, id: Uuid) -> Result<Response<v1::Sweep>, Status> {
+    pub async fn sweep(&self, id: Uuid) -> Result<Response<v1::Sweep>, Status> {
         let row = self.0.store.sweep_get(id).await.map_err(refused)?;
         let request = self.0.store.sweep_request(id).await.map_err(refused)?;
         Ok(Response::new(encode::sweep(row, Some(&request))))
     }
+
+    /// Checks a spec and lays it out; `place` moves violations to where the request has them.
+    pub async fn lay_out(
+        &self,
+        spec: &SweepSpec,
+        violations: Violations,
+        place: impl FnOnce(Violations) -> Violations,
+    ) -> Result<LaidOut, Status> {
+        let config = &self.0.config;
+        let Pinned { catalog, failures } = pin::pin(&config.catalog, &config.hub, spec).await;
+        let (catalog, spec) = (catalog.into_owned(), spec.clone());
+        blocking(move || submit::lay_out(&spec, &catalog, violations))
+            .await?
+            .map_err(|refusal| match refusal {
+                Refusal::Invalid(violations) => status::bad_request(&place(violations)),
+                Refusal::Unpinned(_) => unpinned(&refusal, &failures),
+            })
+    }
+
+    pub async fn preview(&self, laid_out: &LaidOut) -> Result<v1::SweepPreview, Status> {
+        let layout = laid_out.layout.clone();
+        let sample = blocking(move || Sample::of(&layout)).await?;
+        let preview = self.0.store.sweep_preview(&laid_out.layout, &sample);
+        let preview = preview.await.map_err(refused)?;
+        Ok(encode::preview(preview, &laid_out.layout))
+    }
+}
+
+/// Laying out a large sweep is work for a thread that may block.
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Status> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| status::of(ErrorKind::Internal, &error))
 }
 
 /// Why entries cannot be used: what to do, and what the hub said of each.
@@ -141,83 +205,5 @@ fn unpinned(refusal: &Refusal, failures: &[(String, Failure)]) -> Status {
         Status::unavailable(message)
     } else {
         Status::failed_precondition(message)
-    }
-}
-
-/// A request to create a sweep, read.
-struct Submission {
-    request_id: Option<Uuid>,
-    validate_only: bool,
-    display_name: String,
-    priority: i32,
-    labels: BTreeMap<String, String>,
-    spec: SweepSpec,
-}
-
-impl Submission {
-    /// Reads a request, and what of it cannot be read or is not allowed.
-    fn read(request: v1::CreateSweepRequest) -> (Self, Violations) {
-        let mut violations = Violations::default();
-        let sweep = request.sweep.unwrap_or_default();
-        let request_id = match request.request_id.as_str() {
-            "" => None,
-            text => violations.take("request_id", text.parse::<Uuid>()),
-        };
-        let labels = sweep.labels.into_iter().collect();
-        let envelope = Envelope {
-            display_name: &sweep.display_name,
-            priority: sweep.priority,
-            labels: &labels,
-        };
-        submit::check_envelope(&envelope, &mut violations);
-        let spec = parse_sweep_spec(&sweep.spec.unwrap_or_default(), &mut violations);
-        let submission = Self {
-            request_id,
-            validate_only: request.validate_only,
-            display_name: sweep.display_name,
-            priority: sweep.priority,
-            labels,
-            spec,
-        };
-        (submission, violations)
-    }
-
-    /// By what a repeated request is told from another one under the same id.
-    fn digest(&self) -> Digest {
-        key::digest_of(&(&self.display_name, self.priority, &self.labels, &self.spec))
-    }
-
-    fn new_sweep<'a>(&'a self, laid_out: &'a LaidOut) -> NewSweep<'a> {
-        NewSweep {
-            request_id: self.request_id,
-            request_digest: self.digest(),
-            owner: OWNER,
-            display_name: &self.display_name,
-            labels: &self.labels,
-            priority: self.priority,
-            spec: &self.spec,
-            expansion: &laid_out.expansion,
-            inputs: &laid_out.inputs,
-        }
-    }
-
-    /// What would be created: the spec with its defaults, and how many cells and jobs it comes to.
-    fn preview(&self, laid_out: &LaidOut) -> v1::Sweep {
-        let expansion = &laid_out.expansion;
-        let whole = |length: usize| count(u32::try_from(length).unwrap_or(u32::MAX));
-        let queued = whole(expansion.jobs.len());
-        v1::Sweep {
-            display_name: self.display_name.clone(),
-            spec: Some((&self.spec).into()),
-            priority: self.priority,
-            labels: self.labels.clone().into_iter().collect(),
-            cells: whole(expansion.cells.len()),
-            jobs: Some(v1::JobCounts {
-                queued,
-                ..v1::JobCounts::default()
-            }),
-            inputs: laid_out.inputs.iter().map(encode::input).collect(),
-            ..v1::Sweep::default()
-        }
     }
 }

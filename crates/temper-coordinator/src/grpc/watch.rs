@@ -93,8 +93,12 @@ impl Watch {
     }
 
     fn has_ended(&self) -> bool {
-        self.last
-            .as_ref()
-            .is_some_and(|sweep| sweep.state() != v1::SweepState::Running)
+        let goes_on = |sweep: &v1::Sweep| {
+            matches!(
+                sweep.state(),
+                v1::SweepState::Running | v1::SweepState::Paused
+            )
+        };
+        self.last.as_ref().is_some_and(|sweep| !goes_on(sweep))
     }
 }

@@ -254,6 +254,7 @@ fn assignment(claim: Claim) -> v1::Assignment {
 fn lease_status(status: LeaseStatus) -> v1::LeaseStatus {
     match status {
         LeaseStatus::Continue => v1::LeaseStatus::Continue,
+        LeaseStatus::Release => v1::LeaseStatus::Release,
         LeaseStatus::Cancel => v1::LeaseStatus::Cancel,
         LeaseStatus::Lost => v1::LeaseStatus::Lost,
     }

@@ -4,6 +4,7 @@
 mod house;
 mod jobs;
 mod results;
+mod steering;
 
 use anyhow::{Context as _, ensure};
 use temper_core::Digest;
@@ -173,6 +174,7 @@ async fn pages_of_sweeps_follow_one_another_without_gap_or_repeat() -> anyhow::R
         let request = v1::ListSweepsRequest {
             page_size: 2,
             page_token,
+            ..v1::ListSweepsRequest::default()
         };
         let page = client.list_sweeps(request).await?.into_inner();
         ensure!(page.sweeps.len() <= 2);
@@ -184,8 +186,8 @@ async fn pages_of_sweeps_follow_one_another_without_gap_or_repeat() -> anyhow::R
     }
     ensure!(listed == made, "{listed:?} {made:?}");
     let request = v1::ListSweepsRequest {
-        page_size: 0,
         page_token: "zz".to_owned(),
+        ..v1::ListSweepsRequest::default()
     };
     let refused = client
         .list_sweeps(request)

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use anyhow::{Context as _, ensure};
 use temper_core::Digest;
 use temper_e2e::{Grpcurl, Options, System, checkout, sweeps};
-use temper_proto::v1::{AttemptOutcome, FailureClass, JobKind, JobState, SweepState};
+use temper_proto::v1::{Attempt, AttemptOutcome, FailureClass, JobKind, JobState, SweepState};
 
 const WEIGHTS: &str = "models/temper/mobilenetv2_100.deep_sort/model.safetensors";
 
@@ -55,7 +55,7 @@ async fn failed_job_shows_its_log_and_succeeds_when_retried_after_its_input_is_m
     let failed = before.iter().find(|job| job.title.starts_with("late"));
     let failed = failed.context("no such job")?;
     ensure!(failed.state() == JobState::Failed, "{failed:?}");
-    let class = failed.attempts.first().map(|a| a.failure_class());
+    let class = failed.attempts.first().map(Attempt::failure_class);
     ensure!(class == Some(FailureClass::BadInput), "{failed:?}");
 
     let coordinator = Grpcurl::new(&system.coordinator)?;
@@ -95,7 +95,7 @@ async fn failed_job_shows_its_log_and_succeeds_when_retried_after_its_input_is_m
         }
         ensure!(job.state() == JobState::Succeeded, "{job:?}");
         if job.kind() == JobKind::Train {
-            let outcomes: Vec<_> = job.attempts.iter().map(|a| a.outcome()).collect();
+            let outcomes: Vec<_> = job.attempts.iter().map(Attempt::outcome).collect();
             ensure!(outcomes == [AttemptOutcome::Failed, AttemptOutcome::Succeeded]);
             ensure!(job.wasted_share > 0.0 && job.wasted_share < 1.0, "{job:?}");
         }

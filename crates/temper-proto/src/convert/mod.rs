@@ -6,6 +6,7 @@ pub(crate) mod filter;
 mod job;
 mod model;
 pub(crate) mod names;
+mod rules;
 mod schedule;
 mod settings;
 pub(crate) mod spec;

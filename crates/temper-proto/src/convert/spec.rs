@@ -2,6 +2,7 @@
 
 use temper_core::{
     Epsilon, Violations,
+    rules::{CellMatch, Override},
     schedule::Schedule,
     spec::{EvaluationSettings, Hyperparameters, SweepSpec, TrainingSettings, ValidationSettings},
 };
@@ -44,6 +45,8 @@ pub fn parse_sweep_spec(message: &v1::SweepSpec, violations: &mut Violations) ->
             "spec.evaluations",
             violations,
         ),
+        exclude: CellMatch::parse_all(&message.exclude, "spec.exclude", violations),
+        overrides: Override::parse_all(&message.overrides, "spec.overrides", violations),
     }
 }
 
@@ -64,6 +67,8 @@ impl From<&SweepSpec> for v1::SweepSpec {
             data: Some((&spec.data).into()),
             validation: Some((&spec.validation).into()),
             evaluations: spec.evaluations.iter().map(Into::into).collect(),
+            exclude: spec.exclude.iter().map(Into::into).collect(),
+            overrides: spec.overrides.iter().map(Into::into).collect(),
         }
     }
 }

@@ -118,7 +118,8 @@ impl Store {
                 UPDATE temper.job
                 SET state = $6, fence = job.fence + 1, attempts = job.attempts + 1, message = ''
                 FROM next WHERE job.id = next.id
-                RETURNING job.id, job.key, job.fence, job.attempts, job.owner, job.spec
+                RETURNING job.id, job.key, job.fence, job.attempts, job.owner,
+                    temper.job_spec(job) AS spec
             ), tried AS (
                 INSERT INTO temper.attempt (job_id, number, incarnation, worker, device, fence)
                 SELECT id, attempts, $1, $3, $4, fence FROM claimed
@@ -127,7 +128,7 @@ impl Store {
                 SELECT id, attempts, $1, owner, fence, now() + make_interval(secs => $5)
                 FROM claimed
             )
-            SELECT id, key, fence, spec AS "spec: Json<JobSpec>" FROM claimed"#,
+            SELECT id, key, fence, spec AS "spec!: Json<JobSpec>" FROM claimed"#,
             incarnation,
             &worker.result_versions,
             worker.name,

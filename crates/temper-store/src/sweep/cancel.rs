@@ -1,6 +1,6 @@
 use uuid::Uuid;
 
-use super::jobs;
+use super::{jobs, steer::sweep_lock};
 use crate::{Store, StoreError};
 
 impl Store {
@@ -12,28 +12,16 @@ impl Store {
     /// `NotFound` without such a sweep.
     pub async fn sweep_cancel(&self, id: Uuid) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        let cancelled_at = sqlx::query_scalar!(
-            "SELECT cancelled_at FROM temper.sweep WHERE id = $1 FOR NO KEY UPDATE",
-            id,
-        )
-        .fetch_optional(&mut *tx)
-        .await?
-        .ok_or_else(|| StoreError::not_found("sweep", &id))?;
-        if cancelled_at.is_some() {
+        if sweep_lock(&mut tx, id, None).await?.is_cancelled {
             return Ok(());
         }
         sqlx::query!(
-            "UPDATE temper.sweep SET cancelled_at = now() WHERE id = $1",
+            "UPDATE temper.sweep SET cancelled_at = now(), revision = revision + 1 WHERE id = $1",
             id
         )
         .execute(&mut *tx)
         .await?;
-        let wanted = sqlx::query_scalar!(
-            "SELECT job_id FROM temper.sweep_job WHERE sweep_id = $1",
-            id
-        )
-        .fetch_all(&mut *tx)
-        .await?;
+        let wanted = jobs::jobs_of(&mut tx, id).await?;
         // What another sweep wants is read after its jobs are locked: a statement sees what was
         // committed before it started, and creating a sweep takes the same locks.
         jobs::jobs_lock(&mut tx, &wanted).await?;

@@ -1,12 +1,9 @@
-use std::collections::HashMap;
-
 use sqlx::types::Json;
-use temper_core::{Digest, expand::Expansion};
 use uuid::Uuid;
 
 use super::{
     NewSweep, SweepCreated,
-    cells::{self, JobIds},
+    cells::{self, Held},
     jobs, staging,
 };
 use crate::{
@@ -26,26 +23,14 @@ impl Store {
         let Some(id) = sweep_insert(&mut tx, &sweep).await? else {
             return sweep_repeated(&mut tx, &sweep).await;
         };
-        let fresh = staging::jobs_insert(&mut tx, &sweep).await?;
-        let ids = job_ids(&mut tx, sweep.expansion, &fresh).await?;
-        cells::dependencies_insert(&mut tx, sweep.expansion, &ids).await?;
-        cells::links_insert(&mut tx, id, sweep.expansion, &ids).await?;
-        cells::cells_insert(&mut tx, id, sweep.expansion, &ids).await?;
-        let is_fresh = |key: &&Digest| fresh.contains_key(*key);
-        let shared: Vec<i64> = ids
-            .0
-            .iter()
-            .filter(|(key, _)| !is_fresh(key))
-            .map(|(_, id)| *id)
-            .collect();
-        if !shared.is_empty() {
-            // From here on nothing happens to the shared jobs before this sweep is there to see.
-            jobs::jobs_lock(&mut tx, &shared).await?;
-            jobs::wishes_refresh(&mut tx, &shared).await?;
-            jobs::jobs_revive(&mut tx, &shared).await?;
-            let fresh: Vec<i64> = fresh.values().copied().collect();
-            jobs::jobs_catch_up(&mut tx, &fresh).await?;
-        }
+        let expansion = sweep.expansion;
+        let jobs = staging::jobs_insert(&mut tx, expansion, (sweep.owner, sweep.priority)).await?;
+        cells::dependencies_insert(&mut tx, expansion, &jobs).await?;
+        let held = Held::default();
+        cells::links_insert(&mut tx, id, &jobs, &held).await?;
+        cells::cells_insert(&mut tx, id, (expansion, &jobs), &held).await?;
+        let (fresh, shared) = (jobs.ids(true), jobs.ids(false));
+        jobs_share(&mut tx, &fresh, (&shared, &shared)).await?;
         let created: i32 = column(fresh.len(), "the sweep")?;
         sqlx::query!(
             "UPDATE temper.sweep SET jobs_created = $2 WHERE id = $1",
@@ -111,26 +96,19 @@ async fn sweep_repeated(tx: &mut Tx, sweep: &NewSweep<'_>) -> Result<SweepCreate
     })
 }
 
-/// Ids of all of the sweep's jobs: the fresh ones, and those that were there.
-async fn job_ids(
+/// Tells jobs that were there of a sweep that wants them now, and new ones how those stand that
+/// they depend on. Of those that were there `asked` are wanted by the sweep for the first time.
+pub(super) async fn jobs_share(
     tx: &mut Tx,
-    expansion: &Expansion,
-    fresh: &HashMap<Digest, i64>,
-) -> Result<JobIds, StoreError> {
-    let mut ids = fresh.clone();
-    let others = expansion
-        .jobs
-        .iter()
-        .map(|job| &job.key)
-        .filter(|key| !fresh.contains_key(*key));
-    let keys: Vec<Vec<u8>> = others.map(|key| key.as_bytes().to_vec()).collect();
-    if !keys.is_empty() {
-        let rows = sqlx::query!("SELECT id, key FROM temper.job WHERE key = ANY($1)", &keys)
-            .fetch_all(&mut **tx)
-            .await?;
-        for row in rows {
-            ids.insert(digest(&row.key, "job key")?, row.id);
-        }
+    fresh: &[i64],
+    (shared, asked): (&[i64], &[i64]),
+) -> Result<(), StoreError> {
+    if shared.is_empty() {
+        return Ok(());
     }
-    Ok(JobIds(ids))
+    // From here on nothing happens to the shared jobs before this sweep is there to see.
+    jobs::jobs_lock(tx, shared).await?;
+    jobs::wishes_refresh(tx, asked).await?;
+    jobs::jobs_revive(tx, asked).await?;
+    jobs::jobs_catch_up(tx, fresh).await
 }

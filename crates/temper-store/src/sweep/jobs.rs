@@ -1,8 +1,19 @@
 //! What the sweeps' wishes come to for jobs. Callers hold the locks of the jobs that they pass.
 
 use temper_core::job::{JobEvent, JobState};
+use uuid::Uuid;
 
 use crate::{JobId, StoreError, ready, store::Tx};
+
+/// Jobs that a sweep wants, or wanted.
+pub(super) async fn jobs_of(tx: &mut Tx, sweep: Uuid) -> Result<Vec<i64>, StoreError> {
+    Ok(sqlx::query_scalar!(
+        "SELECT job_id FROM temper.sweep_job WHERE sweep_id = $1",
+        sweep
+    )
+    .fetch_all(&mut **tx)
+    .await?)
+}
 
 /// Locks jobs, in the order of their ids like everybody.
 pub(crate) async fn jobs_lock(tx: &mut Tx, jobs: &[i64]) -> Result<(), StoreError> {

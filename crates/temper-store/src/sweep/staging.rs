@@ -1,26 +1,27 @@
 //! Bulk insert of jobs: COPY into a temporary table, then one INSERT.
 //!
-//! The statements here are the only ones that are not checked at compile time: the table that they
-//! speak of exists within one transaction. Every test that submits a sweep runs them.
+//! The statements here are not checked at compile time: the table that they speak of exists within
+//! one transaction. Every test that submits a sweep runs them.
 
-use std::collections::HashMap;
-
+use serde::Serialize;
 use temper_core::{
-    Digest,
-    expand::Job,
+    expand::{Expansion, Job},
     job::JobKind,
-    spec::{JobSpec, Precision, RESULT_VERSION},
+    schedule::Ramp,
+    spec::{Precision, RESULT_VERSION},
 };
 
-use super::{NewSweep, title::job_title};
+use super::{templates::Templates, title::job_title};
 use crate::{
     StoreError,
+    copy::{Rows, Source, copy_in},
     store::Tx,
-    value::{column, digest},
+    value::column,
 };
 
 const CREATE: &str = "CREATE TEMPORARY TABLE job_staging (
-    key bytea, kind text, blocked_by integer, epochs integer, precision text, spec jsonb, title text
+    place integer, key bytea, kind text, blocked_by integer, epochs integer, precision text,
+    template_id integer, spec jsonb, title text
 ) ON COMMIT DROP";
 
 const COPY: &str = "COPY pg_temp.job_staging FROM STDIN (FORMAT binary)";
@@ -28,95 +29,104 @@ const COPY: &str = "COPY pg_temp.job_staging FROM STDIN (FORMAT binary)";
 /// Trainings first, so that their ids are below those of their evaluations; then by key, so that
 /// two inserts of the same keys take turns instead of waiting for each other in a circle.
 const INSERT: &str = "INSERT INTO temper.job
-    (key, kind, owner, priority, blocked_by, result_version, epochs, precision, spec, title)
-SELECT key, kind, $1, $2, blocked_by, $3, epochs, precision, spec, title
+    (key, kind, owner, priority, blocked_by, result_version, epochs, precision, template_id, spec, title)
+SELECT key, kind, $1, $2, blocked_by, $3, epochs, precision, template_id, spec, title
 FROM pg_temp.job_staging ORDER BY kind DESC, key
-ON CONFLICT (key) DO NOTHING
-RETURNING id, key";
+ON CONFLICT (key) DO NOTHING";
 
-/// Bytes that are sent to the server at a time.
-const CHUNK: usize = 1 << 20;
+/// What was just inserted bears the mark of this transaction.
+const IDS: &str = "SELECT job.id, job.changed_in = pg_current_xact_id() AS fresh
+FROM pg_temp.job_staging AS staging JOIN temper.job USING (key) ORDER BY staging.place";
 
-/// Inserts those of the sweep's jobs whose keys are new, and gives their ids.
+/// Jobs of an expansion as they are stored, in its order.
+pub(super) struct Stored(Vec<(i64, bool)>);
+
+impl Stored {
+    /// The id of the job with this index.
+    pub fn id(&self, job: u32) -> Result<i64, StoreError> {
+        let missing = || StoreError::corrupt("expansion", "a job was not stored");
+        let found = self.0.get(job as usize).ok_or_else(missing)?;
+        Ok(found.0)
+    }
+
+    /// Whether the job with this index is new.
+    pub fn is_fresh(&self, job: usize) -> bool {
+        self.0.get(job).is_some_and(|(_, fresh)| *fresh)
+    }
+
+    /// Every id, in the order of the expansion.
+    pub fn all(&self) -> impl Iterator<Item = i64> {
+        self.0.iter().map(|(id, _)| *id)
+    }
+
+    /// Ids of the jobs that are new, or of those that were there.
+    pub fn ids(&self, fresh: bool) -> Vec<i64> {
+        let some = self.0.iter().filter(|(_, is_fresh)| *is_fresh == fresh);
+        some.map(|(id, _)| *id).collect()
+    }
+}
+
+/// Inserts those of the jobs whose keys are new, on behalf of a sweep's owner and priority.
 pub(super) async fn jobs_insert(
     tx: &mut Tx,
-    sweep: &NewSweep<'_>,
-) -> Result<HashMap<Digest, i64>, StoreError> {
+    expansion: &Expansion,
+    (owner, priority): (&str, i32),
+) -> Result<Stored, StoreError> {
+    let templates = Templates::insert(tx, expansion.layout()).await?;
     sqlx::query(CREATE).execute(&mut **tx).await?;
-    copy_in(tx, &sweep.expansion.jobs).await?;
+    copy_in(tx, COPY, rows(expansion, &templates)).await?;
     let version: i32 = column(RESULT_VERSION, "the result version")?;
-    let inserted: Vec<(i64, Vec<u8>)> = sqlx::query_as(INSERT)
-        .bind(sweep.owner)
-        .bind(sweep.priority)
+    sqlx::query(INSERT)
+        .bind(owner)
+        .bind(priority)
         .bind(version)
-        .fetch_all(&mut **tx)
+        .execute(&mut **tx)
         .await?;
-    inserted
-        .into_iter()
-        .map(|(id, key)| Ok((digest(&key, "job key")?, id)))
-        .collect()
+    Ok(Stored(sqlx::query_as(IDS).fetch_all(&mut **tx).await?))
 }
 
-async fn copy_in(tx: &mut Tx, jobs: &[Job]) -> Result<(), StoreError> {
-    let mut copy = tx.copy_in_raw(COPY).await?;
-    let mut rows = BinaryRows::new();
-    for job in jobs {
-        // An error here drops `copy`, which aborts it; the transaction then rolls back.
-        rows.push_job(job)?;
-        if rows.0.len() >= CHUNK {
-            copy.send(std::mem::take(&mut rows.0)).await?;
-        }
-    }
-    rows.finish();
-    copy.send(rows.0).await?;
-    copy.finish().await?;
-    Ok(())
-}
-
-/// Rows in the binary format of COPY, which knows no escapes
-/// (PostgreSQL's documentation, COPY, "Binary Format").
-struct BinaryRows(Vec<u8>);
-
-impl BinaryRows {
-    fn new() -> Self {
-        let mut header = b"PGCOPY\n\xff\r\n\0".to_vec();
-        // Flags, and the length of an extension: none.
-        header.extend([0; 8]);
-        Self(header)
-    }
-
-    fn push_job(&mut self, job: &Job) -> Result<(), StoreError> {
-        let (kind, epochs, precision) = match &job.spec {
-            JobSpec::Train(spec) => {
-                let training = &spec.training;
-                let epochs = column(training.epochs, "epochs")?;
-                (JobKind::Train, epochs, training.precision)
-            }
-            JobSpec::Evaluate(_) => (JobKind::Evaluate, 0_i32, Precision::Fp32),
+fn rows<'a>(expansion: &'a Expansion, templates: &'a Templates) -> Source<'a> {
+    let mut jobs = (0_i32..).zip(expansion.jobs());
+    Box::new(move |rows| {
+        let Some((place, (key, job))) = jobs.next() else {
+            return Ok(false);
         };
-        let blocked_by = i32::from(job.depends_on.is_some());
-        // jsonb starts with the version of its format.
-        let mut spec = vec![1];
-        serde_json::to_writer(&mut spec, &job.spec)
-            .map_err(|error| StoreError::corrupt("job spec", &error))?;
-        self.0.extend(7_i16.to_be_bytes());
-        self.field(job.key.as_bytes())?;
-        self.field(kind.as_str().as_bytes())?;
-        self.field(&blocked_by.to_be_bytes())?;
-        self.field(&epochs.to_be_bytes())?;
-        self.field(precision.as_str().as_bytes())?;
-        self.field(&spec)?;
-        self.field(job_title(&job.spec).as_bytes())
-    }
+        let layout = expansion.layout();
+        let template = templates.of(layout, job)?;
+        let training = layout.training(job);
+        let own = Own::of(job, training.ramp, training.seed);
+        let (kind, epochs, precision) = match job.depends_on {
+            None => {
+                let epochs = column(training.training.epochs, "epochs")?;
+                (JobKind::Train, epochs, training.training.precision)
+            }
+            Some(_) => (JobKind::Evaluate, 0, Precision::Fp32),
+        };
+        let rows: &mut Rows = rows.row(9).int(place).bytes(key.as_bytes())?;
+        rows.bytes(kind.as_str().as_bytes())?
+            .int(i32::from(job.depends_on.is_some()))
+            .int(epochs)
+            .bytes(precision.as_str().as_bytes())?
+            .int(template)
+            .jsonb(&own)?
+            .bytes(job_title(layout, job).as_bytes())?;
+        Ok(true)
+    })
+}
 
-    fn field(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        let length: i32 = column(bytes.len(), "a job")?;
-        self.0.extend(length.to_be_bytes());
-        self.0.extend_from_slice(bytes);
-        Ok(())
-    }
+/// What of a spec is a job's own.
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+enum Own {
+    Train { ramp: Ramp, seed: u64 },
+    Evaluate,
+}
 
-    fn finish(&mut self) {
-        self.0.extend((-1_i16).to_be_bytes());
+impl Own {
+    fn of(job: &Job, ramp: Ramp, seed: u64) -> Self {
+        match job.depends_on {
+            None => Self::Train { ramp, seed },
+            Some(_) => Self::Evaluate,
+        }
     }
 }

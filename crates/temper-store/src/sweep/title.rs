@@ -2,37 +2,30 @@
 
 use temper_core::{
     Fraction, attack,
+    expand::{Job, Layout, Training},
     schedule::{Hinge, Ramp, Schedule},
-    spec::{JobSpec, TrainSpec},
 };
 
-pub(super) fn job_title(spec: &JobSpec) -> String {
-    match spec {
-        JobSpec::Train(train) => train_title(train),
-        JobSpec::Evaluate(evaluate) => {
-            let attack = attack::name(&evaluate.attacks);
-            let end = evaluate
-                .grid
-                .last()
-                .map(ToString::to_string)
-                .unwrap_or_default();
-            format!("{}: {attack} up to {end}", train_title(&evaluate.train))
+pub(super) fn job_title(layout: &Layout, job: &Job) -> String {
+    let train = train_title(&layout.training(job));
+    match layout.measurement(job) {
+        None => train,
+        Some(measurement) => {
+            let attack = attack::name(measurement.attacks);
+            let end = measurement.grid.last();
+            let end = end.map(ToString::to_string).unwrap_or_default();
+            format!("{train}: {attack} up to {end}")
         }
     }
 }
 
-fn train_title(spec: &TrainSpec) -> String {
-    let TrainSpec {
-        model,
-        dataset,
-        seed,
-        ..
-    } = spec;
+fn train_title(training: &Training<'_>) -> String {
     format!(
-        "{} on {}, {}, seed {seed}",
-        model.name,
-        dataset.name,
-        ramp_title(spec.ramp)
+        "{} on {}, {}, seed {}",
+        training.model.name,
+        training.dataset.name,
+        ramp_title(training.ramp),
+        training.seed
     )
 }
 

@@ -194,6 +194,8 @@ pub fn spec(seeds: impl IntoIterator<Item = u64>) -> SweepSpec {
         },
         validation: ValidationSettings::default(),
         evaluations: vec![measurement(None)],
+        exclude: Vec::new(),
+        overrides: Vec::new(),
     }
 }
 

@@ -15,5 +15,6 @@ mod results;
 mod retries;
 mod schema;
 mod sharing;
+mod steering;
 mod sweeps;
 mod withdrawals;

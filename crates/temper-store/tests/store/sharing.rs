@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use temper_core::job::{FailureClass, JobState};
-use temper_store::{AttemptOutcome, LeaseStatus, SweepState};
+use temper_store::{AttemptOutcome, LeaseStatus, SweepFilter, SweepState};
 use tokio::task::JoinSet;
 
 use crate::lab::{LEASE, Lab, Submission, epsilon, failure, measurement, spec};
@@ -243,7 +243,11 @@ async fn overlapping_sweeps_created_cancelled_and_worked_on_at_once_do_not_deadl
     // Nobody lost track: what live sweeps want can be worked off.
     let worker = lab.worker("last").await?;
     lab.finish_all(worker).await?;
-    let sweeps = lab.store().sweep_list(100, None).await?.sweeps;
+    let sweeps = lab
+        .store()
+        .sweep_list(&SweepFilter::default(), 100, None)
+        .await?
+        .sweeps;
     let live = sweeps.iter().filter(|sweep| sweep.cancelled_at.is_none());
     assert_eq!(live.clone().count(), 8);
     for sweep in live {

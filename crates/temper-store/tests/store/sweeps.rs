@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::Result;
 use temper_core::{ErrorKind, job::JobState, schedule::Schedule};
-use temper_store::{JobsQuery, SweepState};
+use temper_store::{JobsQuery, SweepFilter, SweepState};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -34,9 +34,9 @@ async fn stored_sweep_reads_back_as_it_was_submitted() -> Result<()> {
     );
     assert_eq!(
         (row.cells as usize, row.cells_succeeded),
-        (expansion.cells.len(), 0)
+        (expansion.layout().cells().len(), 0)
     );
-    assert_eq!(row.jobs.queued as usize, expansion.jobs.len());
+    assert_eq!(row.jobs.queued as usize, expansion.jobs().len());
     assert_eq!(
         (row.jobs_created, row.state),
         (created.jobs_created, SweepState::Running)
@@ -45,7 +45,7 @@ async fn stored_sweep_reads_back_as_it_was_submitted() -> Result<()> {
     let keys: Vec<_> = jobs.iter().map(|job| job.key).collect();
     assert_eq!(
         keys,
-        expansion.jobs.iter().map(|job| job.key).collect::<Vec<_>>()
+        expansion.jobs().map(|(key, _)| key).collect::<Vec<_>>()
     );
     assert_eq!(
         jobs[0].title,
@@ -87,7 +87,14 @@ async fn repeated_request_makes_one_sweep_and_a_reused_id_is_refused() -> Result
             .iter()
             .all(|answer| answer.id == answers[0].id && answer.jobs_created == 20)
     );
-    assert_eq!(lab.store().sweep_list(10, None).await?.sweeps.len(), 1);
+    assert_eq!(
+        lab.store()
+            .sweep_list(&SweepFilter::default(), 10, None)
+            .await?
+            .sweeps
+            .len(),
+        1
+    );
     let other = spec([99]);
     let reused = Submission {
         request_id,
@@ -109,7 +116,10 @@ async fn pages_of_sweeps_and_jobs_tell_every_row_once() -> Result<()> {
     }
     let (mut listed, mut after) = (Vec::new(), None);
     loop {
-        let page = lab.store().sweep_list(2, after).await?;
+        let page = lab
+            .store()
+            .sweep_list(&SweepFilter::default(), 2, after)
+            .await?;
         listed.extend(page.sweeps.iter().map(|sweep| sweep.id));
         // A sweep submitted meanwhile belongs to no later page.
         lab.submit(&spec([100 + listed.len() as u64])).await?;

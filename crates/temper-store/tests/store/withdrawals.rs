@@ -60,7 +60,7 @@ async fn cancelling_again_changes_nothing_and_what_has_ended_otherwise_is_refuse
     }
     assert_eq!(lab.jobs(sweep).await?, before);
     let queued = before.iter().find(|job| job.state == JobState::Queued);
-    let queued = queued.map(|job| job.id).unwrap_or(JobId(0));
+    let queued = queued.map_or(JobId(0), |job| job.id);
     lab.store().job_cancel(queued).await?;
     let whole = "SELECT md5(string_agg(job::text, ',' ORDER BY id)) FROM temper.job";
     let rows = async || {

@@ -26,7 +26,8 @@ use tch::Tensor;
 use temper_core::attack::{ApgdLoss, Attack, Goal, Pgd, StepSize};
 
 pub use radius::Radius;
-pub use search::{Found, search};
+pub(crate) use search::PASS;
+pub use search::{Found, Guide, search};
 
 use crate::TorchError;
 use input::Input;

@@ -25,18 +25,46 @@ pub struct Found {
     /// Forward passes of single images plus backward passes of single images: an iteration on `n`
     /// images costs `2 n`.
     pub passes: u64,
+    /// Whether it was stopped before its end: then nothing above is to be relied on.
+    pub stopped: bool,
     /// Whether the first gradient in the image is zero in all its pixels, which no attack that
     /// follows gradients can work with; of what the start does not break already.
     pub zero_gradients: Vec<bool>,
 }
 
+/// Images of one pass through the model. Fixed, because kernels and their order of summation may
+/// differ with the size of a batch, and with them the last bits and, rarely, a count.
+pub(crate) const PASS: usize = 32;
+/// The same, for libtorch.
+const PASS_LENGTH: i64 = 32;
+
+/// Who a search turns to.
+pub trait Guide {
+    /// Start noise `f32[m, c, h, w]` for a run of the attack on the images at some places, as
+    /// [`Attack::noise`] says.
+    fn noise(&self, run: u32, places: &[usize]) -> Tensor;
+
+    /// Whether to go on; asked before every iteration.
+    fn goes_on(&self) -> bool {
+        true
+    }
+}
+
+impl<F: Fn(u32, &[usize]) -> Tensor> Guide for F {
+    fn noise(&self, run: u32, places: &[usize]) -> Tensor {
+        self(run, places)
+    }
+}
+
 /// Looks for images within `radius` of `x` that `model` takes for another class than `y`, `i64[n]`.
 ///
 /// An image is broken by any wrong prediction, of the start or of any iterate, and is not worked on
-/// any further. Restarts and, of the targeted DLR, classes run on the others alone; `noise` is
-/// asked for a run's start noise `f32[m, c, h, w]` of the images at some places, as
-/// [`Attack::noise`] says, and runs are counted through: with `r` restarts the run `restart` towards
-/// the class `t` is `t * r + restart`. Which iterate PGD keeps has no part in it.
+/// any further. Restarts and, of the targeted DLR, classes run on the others alone; `guide` is
+/// asked for a run's start noise, and runs are counted through: with `r` restarts the run `restart`
+/// towards the class `t` is `t * r + restart`. Which iterate PGD keeps has no part in it.
+///
+/// There may be any number of images: the model is shown 32 at a time, of which none is broken yet,
+/// so that passes stay full while images leave.
 ///
 /// Where epsilon is 0 the clean image alone is looked at. Elsewhere it is looked at only by attacks
 /// that drive to a class; leave out images that are misclassified as they are.
@@ -48,7 +76,7 @@ pub fn search(
     (x, y): (&Tensor, &Tensor),
     radius: &Radius,
     attack: &Attack,
-    noise: &dyn Fn(u32, &[usize]) -> Tensor,
+    guide: &dyn Guide,
 ) -> Result<Found, TorchError> {
     crate::run(|| {
         let input = Input::checked(x, Some(y))?;
@@ -65,11 +93,12 @@ pub fn search(
                 adversarial: x.copy(),
                 norms: vec![0.0; input.len()],
                 passes: 0,
+                stopped: false,
                 zero_gradients: vec![false; input.len()],
             },
         };
         if !input.is_empty() {
-            search.run(noise)?;
+            search.run(guide)?;
         }
         Ok(search.found)
     })
@@ -92,8 +121,22 @@ struct Active {
     objective: Objective,
 }
 
+/// What the model says of an iterate.
+struct Seen {
+    /// Which images it gets wrong.
+    wrong: Vec<bool>,
+    /// Where the others are to move; none after the last step, or when no image is left.
+    moves: Option<Moves>,
+}
+
+/// Losses `f32[n]` and gradients `f32[n, c, h, w]`.
+struct Moves {
+    losses: Tensor,
+    gradient: Tensor,
+}
+
 impl Search<'_> {
-    fn run(&mut self, noise: &dyn Fn(u32, &[usize]) -> Tensor) -> Result<(), TorchError> {
+    fn run(&mut self, guide: &dyn Guide) -> Result<(), TorchError> {
         let classes = self.look_at_clean()?;
         let targets = classes.as_ref().map_or(1, |classes| classes.size()[1]);
         let restarts = match self.attack {
@@ -114,13 +157,16 @@ impl Search<'_> {
                 }
                 None => Objective::untargeted(self.attack),
             };
-            let noise = self.attack.noise().map(|_| noise(run, &places));
+            let noise = self.attack.noise().map(|_| guide.noise(run, &places));
             let active = Active {
                 y: self.batch.1.index_select(0, &index),
                 places,
                 objective,
             };
-            self.attack(active, run == 0, noise.as_ref())?;
+            self.attack(active, (run == 0, guide), noise.as_ref())?;
+            if self.found.stopped {
+                break;
+            }
         }
         Ok(())
     }
@@ -139,7 +185,9 @@ impl Search<'_> {
         let index = self.index(&places);
         let (x, y) = self.batch;
         let (x, y) = (x.index_select(0, &index), y.index_select(0, &index));
-        let logits = loss::logits(self.model, &x);
+        let passes = x.split(PASS_LENGTH, 0).into_iter();
+        let logits: Vec<Tensor> = passes.map(|x| loss::logits(self.model, &x)).collect();
+        let logits = Tensor::cat(&logits, 0);
         self.count(places.len());
         self.check(&logits, places.len())?;
         for (&place, wrong) in places.iter().zip(wrong(&logits, &y)?) {
@@ -152,7 +200,7 @@ impl Search<'_> {
     fn attack(
         &mut self,
         mut active: Active,
-        is_first: bool,
+        (is_first, guide): (bool, &dyn Guide),
         noise: Option<&Tensor>,
     ) -> Result<(), TorchError> {
         let (attack, steps) = (self.attack, self.attack.steps());
@@ -161,43 +209,70 @@ impl Search<'_> {
         let x = self.batch.0.index_select(0, &self.index(&active.places));
         let mut method = start(attack, steps, &x, (&radius, &lengths), noise)?;
         for done in 0..=steps {
-            let losses = |logits: &Tensor| active.objective.losses(logits, &active.y);
+            if !guide.goes_on() {
+                self.found.stopped = true;
+                break;
+            }
             let is_last = done == steps;
-            let (logits, forward) = if is_last {
-                (loss::logits(self.model, method.iterate()), None)
-            } else {
-                let check = |logits: &Tensor| self.check(logits, active.places.len());
-                let check: Option<&Check<'_>> = if done == 0 { Some(&check) } else { None };
-                let forward = Forward::run(self.model, method.iterate(), (&losses, check))?;
-                (forward.logits.shallow_clone(), Some(forward))
-            };
-            self.count(active.places.len());
-            let wrong = wrong(&logits, &active.y)?;
-            self.take(&active.places, &wrong, method.iterate());
-            let Some(forward) = forward.filter(|_| wrong.contains(&false)) else {
+            let seen = self.look(method.iterate(), &active, (done == 0, is_last))?;
+            self.take(&active.places, &seen.wrong, method.iterate());
+            let rest: Vec<usize> = (0..seen.wrong.len()).filter(|&i| !seen.wrong[i]).collect();
+            let Some(moves) = seen.moves.filter(|_| !rest.is_empty()) else {
                 break;
             };
-            let found = forward.losses.shallow_clone();
-            let gradient = forward.gradient();
-            self.count(active.places.len());
+            if rest.len() < active.places.len() {
+                let index = self.index(&rest);
+                method.select(&index);
+                active = active.select(&rest, &index);
+            }
             if is_first && done == 0 {
-                self.note_zeros(&active.places, &gradient)?;
+                self.note_zeros(&active.places, &moves.gradient)?;
             }
-            if !wrong.contains(&true) {
-                method.advance(&found, &gradient);
-                continue;
-            }
-            let rest: Vec<usize> = (0..wrong.len()).filter(|&i| !wrong[i]).collect();
-            let index = self.index(&rest);
-            method.select(&index);
-            active = active.select(&rest, &index);
-            let (found, gradient) = (
-                found.index_select(0, &index),
-                gradient.index_select(0, &index),
-            );
-            method.advance(&found, &gradient);
+            method.advance(&moves.losses, &moves.gradient);
         }
         Ok(())
+    }
+
+    /// Shows the model an iterate, a pass at a time, and takes the gradients of what it gets right.
+    fn look(
+        &mut self,
+        iterate: &Tensor,
+        active: &Active,
+        (is_first, is_last): (bool, bool),
+    ) -> Result<Seen, TorchError> {
+        let mut wrong = Vec::new();
+        let (mut losses, mut gradients) = (Vec::new(), Vec::new());
+        let places: Vec<usize> = (0..active.places.len()).collect();
+        for pass in places.chunks(PASS) {
+            let index = self.index(pass);
+            let part = active.select(pass, &index);
+            let images = iterate.index_select(0, &index);
+            self.count(pass.len());
+            if is_last {
+                let logits = loss::logits(self.model, &images);
+                wrong.extend(self::wrong(&logits, &part.y)?);
+                continue;
+            }
+            let raised = |logits: &Tensor| part.objective.losses(logits, &part.y);
+            let check = |logits: &Tensor| self.input.check_logits(logits, pass.len(), self.attack);
+            let check: Option<&Check<'_>> = if is_first { Some(&check) } else { None };
+            let forward = Forward::run(self.model, &images, (&raised, check))?;
+            let of_pass = self::wrong(&forward.logits, &part.y)?;
+            let right: Vec<usize> = (0..of_pass.len()).filter(|&i| !of_pass[i]).collect();
+            wrong.extend(of_pass);
+            if right.is_empty() {
+                continue;
+            }
+            self.count(pass.len());
+            let right = self.index(&right);
+            losses.push(forward.losses.index_select(0, &right));
+            gradients.push(forward.gradient().index_select(0, &right));
+        }
+        let moves = (!gradients.is_empty()).then(|| Moves {
+            losses: Tensor::cat(&losses, 0),
+            gradient: Tensor::cat(&gradients, 0),
+        });
+        Ok(Seen { wrong, moves })
     }
 
     /// Writes down what the iterate breaks.
@@ -223,8 +298,7 @@ impl Search<'_> {
     fn note_zeros(&mut self, places: &[usize], gradient: &Tensor) -> Result<(), TorchError> {
         let zero = norms(gradient, Norm::Linf).flatten(0, -1).eq(0.0);
         for (&place, zero) in places.iter().zip(bools(&zero)?) {
-            // What the start broke has no gradient where it is alone: company must not change that.
-            self.found.zero_gradients[place] = zero && !self.found.broken[place];
+            self.found.zero_gradients[place] = zero;
         }
         Ok(())
     }

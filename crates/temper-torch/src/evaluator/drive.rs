@@ -1,5 +1,7 @@
 //! Runs the pairs of a measurement.
 
+use std::cell::RefCell;
+
 use tch::Tensor;
 use temper_core::{
     Digest,
@@ -12,7 +14,7 @@ use temper_core::{
 use super::{EvaluateObserver, EvaluateOutcome, Measurement, Progress, Stage, state::State};
 use crate::{
     Control, TorchError,
-    attack::{Model, Radius, search},
+    attack::{Guide, Model, Radius, search},
     batch::Images,
     measure::{CHUNK, right},
 };
@@ -20,6 +22,10 @@ use crate::{
 /// Restarts of the first attack have their own numbers as keys of noise; those of the attack with
 /// index `i` have `i` times this more. No attack has as many restarts.
 const RESTARTS: u32 = 1 << 16;
+
+/// Pairs that are attacked together. More fill passes better while images leave, and are lost when
+/// a measurement is stopped among them.
+const POOL: usize = 4 * CHUNK;
 
 /// What is measured.
 pub(super) struct Job<'a> {
@@ -63,22 +69,16 @@ impl<'a> Job<'a> {
     pub fn run(
         &self,
         resume: Option<&[u8]>,
-        batch: usize,
         observer: &mut dyn EvaluateObserver,
     ) -> Result<EvaluateOutcome, TorchError> {
         let _no_grad = tch::no_grad_guard();
-        let batch = batch.max(1).next_multiple_of(CHUNK);
         let mut state = match resume {
             Some(bytes) => State::decode(bytes, self.key, (self.spec, self.samples))?,
             None => State::new(self.samples, self.spec.attacks.len()),
         };
         loop {
             while !state.next(1).is_empty() {
-                self.chunk(&mut state)?;
-                let (done, samples) = state.progress();
-                if done % batch != 0 && done != samples {
-                    continue;
-                }
+                self.step(&mut state, observer)?;
                 if let Some(end) = self.report(&state, observer)? {
                     return Ok(end);
                 }
@@ -129,15 +129,32 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// The next pairs.
-    fn chunk(&self, state: &mut State) -> Result<(), TorchError> {
-        let samples = state.next(CHUNK).to_vec();
+    /// The next pairs, unless the observer stops it: then they are left for later.
+    fn step(
+        &self,
+        state: &mut State,
+        observer: &mut dyn EvaluateObserver,
+    ) -> Result<(), TorchError> {
+        let most = if state.is_clean() { CHUNK } else { POOL };
+        let samples = state.next(most).to_vec();
         let answers = if state.is_clean() {
-            self.clean(state, &samples)?
+            Some(self.clean(state, &samples)?)
         } else {
-            self.attacked(state, &samples)?
+            let watch = Watch {
+                observer: RefCell::new(observer),
+                progress: self.progress(state),
+            };
+            let before = (state.passes, state.signs.clone());
+            let answers = self.attacked(state, &samples, &watch)?;
+            if answers.is_none() {
+                // What came before the stop is done again, and must not count twice.
+                (state.passes, state.signs) = before;
+            }
+            answers
         };
-        state.answer(self.spec, &answers);
+        if let Some(answers) = answers {
+            state.answer(self.spec, &answers);
+        }
         Ok(())
     }
 
@@ -157,8 +174,13 @@ impl<'a> Job<'a> {
         Ok(broken.collect())
     }
 
-    /// Norms of what breaks the samples, each at its strength.
-    fn attacked(&self, state: &mut State, samples: &[u32]) -> Result<Vec<Option<f64>>, TorchError> {
+    /// Norms of what breaks the samples, each at its strength; none when stopped.
+    fn attacked(
+        &self,
+        state: &mut State,
+        samples: &[u32],
+        watch: &Watch<'_>,
+    ) -> Result<Option<Vec<Option<f64>>>, TorchError> {
         let pairs: Vec<(u32, u32)> = samples
             .iter()
             .map(|&sample| (sample, state.grid_index(sample, self.spec)))
@@ -172,35 +194,45 @@ impl<'a> Job<'a> {
                 break;
             }
             let left: Vec<(u32, u32)> = places.iter().map(|&place| pairs[place]).collect();
-            let norms = self.search(state, (attack, settings), &left)?;
+            let Some(norms) = self.search(state, (attack, settings), &left, watch)? else {
+                return Ok(None);
+            };
             for (place, norm) in places.into_iter().zip(norms) {
                 answers[place] = norm;
             }
         }
-        Ok(answers)
+        Ok(Some(answers))
     }
 
-    /// One attack on samples, each at its index on the grid.
+    /// One attack on samples, each at its index on the grid; none when stopped.
     fn search(
         &self,
         state: &mut State,
         (attack, settings): (usize, &Attack),
         pairs: &[(u32, u32)],
-    ) -> Result<Vec<Option<f64>>, TorchError> {
+        watch: &Watch<'_>,
+    ) -> Result<Option<Vec<Option<f64>>>, TorchError> {
         let samples: Vec<u32> = pairs.iter().map(|&(sample, _)| sample).collect();
         let (x, y) = self.images.batch(&indices(&samples));
         let first = u32::try_from(attack).unwrap_or(u32::MAX) * RESTARTS;
-        let noise = |restart: u32, places: &[usize]| {
-            let wanted: Vec<(u32, u32)> = places.iter().map(|&place| pairs[place]).collect();
-            self.noise(settings, first + restart, &wanted)
+        let guide = Runs {
+            job: self,
+            attack: settings,
+            first,
+            pairs,
+            watch,
         };
         let radius = self.radius(pairs);
-        let found = search(self.model, (&x, &y), &radius, settings, &noise)?;
+        let found = search(self.model, (&x, &y), &radius, settings, &guide)?;
+        if found.stopped {
+            return Ok(None);
+        }
         state.passes += found.passes;
         let seen = (found.broken.as_slice(), found.zero_gradients.as_slice());
         state.signs.count(attack, &samples, seen);
         let norms = found.broken.iter().zip(found.norms);
-        Ok(norms.map(|(broken, norm)| broken.then_some(norm)).collect())
+        let norms = norms.map(|(broken, norm)| broken.then_some(norm));
+        Ok(Some(norms.collect()))
     }
 
     /// The strengths of `pairs`.
@@ -233,6 +265,38 @@ impl<'a> Job<'a> {
             flags: state.signs.flags(state.exact(self.spec.mode)),
             passes: state.passes,
         }
+    }
+}
+
+/// Who can stop an attack that is under way.
+struct Watch<'a> {
+    observer: RefCell<&'a mut dyn EvaluateObserver>,
+    progress: Progress,
+}
+
+/// The runs of one attack on pairs.
+struct Runs<'a, 'w> {
+    job: &'a Job<'a>,
+    attack: &'a Attack,
+    /// Key of the first run's noise.
+    first: u32,
+    pairs: &'a [(u32, u32)],
+    watch: &'a Watch<'w>,
+}
+
+impl Guide for Runs<'_, '_> {
+    fn noise(&self, run: u32, places: &[usize]) -> Tensor {
+        let wanted: Vec<(u32, u32)> = places.iter().map(|&place| self.pairs[place]).collect();
+        self.job.noise(self.attack, self.first + run, &wanted)
+    }
+
+    fn goes_on(&self) -> bool {
+        let control = self
+            .watch
+            .observer
+            .borrow_mut()
+            .control(self.watch.progress);
+        control == Control::Continue
     }
 }
 

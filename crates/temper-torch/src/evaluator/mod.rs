@@ -2,8 +2,8 @@
 //!
 //! A measurement is a row of rounds over (sample, strength) pairs; [`state`] says which pairs come
 //! when and what their answers mean, [`drive`] runs them, [`flags`] looks for signs of hidden
-//! gradients. All that a measurement knows is in its state, so that it can be put down after any
-//! 32 pairs and taken up again elsewhere.
+//! gradients. All that a measurement knows is in its state, so that it can be put down between
+//! pools of pairs and taken up again elsewhere.
 
 mod drive;
 mod flags;
@@ -78,10 +78,11 @@ pub struct Interim {
 
 /// Who watches an evaluation, on the evaluation's own thread: it waits for every answer.
 pub trait EvaluateObserver {
-    /// Asked after every batch. Once it is not `Continue` it stays so.
+    /// Asked after every pool of pairs, and before every iteration of an attack on one. Once it is not
+    /// `Continue` it stays so.
     fn control(&mut self, progress: Progress) -> Control;
 
-    /// Whether a checkpoint is due: asked after every batch, once `control` said `Continue`.
+    /// Whether a checkpoint is due: asked after every pool, once `control` said `Continue`.
     fn checkpoint_due(&mut self) -> bool;
 
     /// The state to resume from, when it is due and at a drain.
@@ -138,10 +139,9 @@ pub enum EvaluateOutcome {
 /// With `resume`, the bytes of an [`Interim`] of the same evaluation, it goes on from there, and
 /// yields what it would have without the interruption.
 ///
-/// `observer` is asked after every `batch` samples, rounded up to a multiple of 32. `batch` changes
-/// nothing else: passes are always over 32 samples (the last of a round over what is left), because
-/// a kernel's last bits may depend on their number, and start noise is keyed by seed, index on
-/// the grid, sample, attack and restart.
+/// Pairs of sample and strength are attacked 128 at a time, and passes are over 32 images (fewer where
+/// no more are left), because a kernel's last bits may depend on their number. Start noise is keyed
+/// by seed, index on the grid, sample, attack and restart.
 ///
 /// # Errors
 /// [`TorchError::Damaged`], [`TorchError::MissingTensors`], [`TorchError::Shape`] or
@@ -152,7 +152,7 @@ pub enum EvaluateOutcome {
 pub fn evaluate(
     spec: &EvaluateSpec,
     model: StoredModel<'_>,
-    (test, batch): (&ImageSet, usize),
+    test: &ImageSet,
     (device, resume): (Device, Option<&[u8]>),
     observer: &mut dyn EvaluateObserver,
 ) -> Result<EvaluateOutcome, TorchError> {
@@ -164,6 +164,6 @@ pub fn evaluate(
         let wanted = (spec.train.data.image_size, architecture.classes);
         let images = Images::new("test", test, wanted, device)?;
         let logits = |x: &tch::Tensor| network.logits(x, Mode::Evaluate);
-        Job::new(spec, &logits, &images)?.run(resume, batch, observer)
+        Job::new(spec, &logits, &images)?.run(resume, observer)
     })
 }

@@ -104,7 +104,7 @@ fn linear(x: &Tensor) -> Tensor {
 fn measure(spec: &EvaluateSpec, model: &dyn Fn(&Tensor) -> Tensor, test: &ImageSet) -> Measurement {
     let images = Images::new("test", test, (SIDE, 2), Device::CPU).unwrap();
     let job = Job::new(spec, model, &images).unwrap();
-    match job.run(None, 32, &mut ()).unwrap() {
+    match job.run(None, &mut ()).unwrap() {
         EvaluateOutcome::Finished(measured) => measured,
         other => panic!("{other:?}"),
     }

@@ -80,8 +80,12 @@ async fn stream_to_end(
     let mut stream = client.watch_sweep(request).await?.into_inner();
     while let Some(change) = stream.message().await? {
         view.show(&change);
-        let ended =
-            |sweep: &Sweep| !matches!(sweep.state(), SweepState::Running | SweepState::Unspecified);
+        let ended = |sweep: &Sweep| {
+            !matches!(
+                sweep.state(),
+                SweepState::Running | SweepState::Paused | SweepState::Unspecified
+            )
+        };
         if let Some(end) = change.sweep.filter(ended) {
             return Ok(Some(end));
         }

@@ -1,0 +1,208 @@
+//! `temper pause`, `resume`, `update`, `extend`, `delete`.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use temper_proto::{
+    SweepName,
+    v1::{
+        DeleteSweepRequest, ExtendSweepRequest, PauseSweepRequest, ResumeSweepRequest, Sweep,
+        UpdateSweepRequest,
+    },
+};
+
+use super::submit::counts;
+use crate::{
+    connection::{self, Coordinator},
+    names, output,
+};
+
+/// Which sweep, and where it is.
+#[derive(clap::Args)]
+struct Target {
+    /// The sweep
+    #[arg(value_parser = names::sweep)]
+    sweep: SweepName,
+    /// Only if nobody has changed it since: the etag of `temper sweeps --json`
+    #[arg(long, default_value = "", hide_default_value = true)]
+    etag: String,
+    #[command(flatten)]
+    coordinator: Coordinator,
+}
+
+impl Target {
+    fn name(&self) -> String {
+        self.sweep.to_string()
+    }
+}
+
+/// `temper pause`.
+#[derive(clap::Args)]
+pub struct Pause {
+    #[command(flatten)]
+    target: Target,
+    /// Why, for whoever wonders
+    #[arg(long, default_value = "", hide_default_value = true)]
+    reason: String,
+}
+
+impl Pause {
+    pub async fn run(self) -> anyhow::Result<()> {
+        let client = self.target.coordinator.sweeps().await?;
+        let request = PauseSweepRequest {
+            name: self.target.name(),
+            etag: self.target.etag.clone(),
+            reason: self.reason,
+        };
+        let paused = connection::call(|| {
+            let (mut client, request) = (client.clone(), request.clone());
+            async move { client.pause_sweep(request).await }
+        });
+        show(&paused.await?);
+        Ok(())
+    }
+}
+
+/// `temper resume`.
+#[derive(clap::Args)]
+pub struct Resume {
+    #[command(flatten)]
+    target: Target,
+}
+
+impl Resume {
+    pub async fn run(self) -> anyhow::Result<()> {
+        let client = self.target.coordinator.sweeps().await?;
+        let request = ResumeSweepRequest {
+            name: self.target.name(),
+            etag: self.target.etag.clone(),
+        };
+        let resumed = connection::call(|| {
+            let (mut client, request) = (client.clone(), request.clone());
+            async move { client.resume_sweep(request).await }
+        });
+        show(&resumed.await?);
+        Ok(())
+    }
+}
+
+/// `temper update`.
+#[derive(clap::Args)]
+#[group(id = "change", required = true, multiple = true, args = ["display_name", "priority", "labels", "no_labels"])]
+pub struct Update {
+    #[command(flatten)]
+    target: Target,
+    /// What people call it
+    #[arg(long = "name", value_name = "NAME")]
+    display_name: Option<String>,
+    /// Sweeps with a higher one go first; from -1000 to 1000
+    #[arg(long, allow_negative_numbers = true)]
+    priority: Option<i32>,
+    /// A label; those given replace all there were
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = names::label)]
+    labels: Vec<(String, String)>,
+    /// Take all labels away
+    #[arg(long, conflicts_with = "labels")]
+    no_labels: bool,
+}
+
+impl Update {
+    pub async fn run(self) -> anyhow::Result<()> {
+        let mut paths = Vec::new();
+        let mut change = |name: &str, is_said: bool| {
+            if is_said {
+                paths.push(name.to_owned());
+            }
+        };
+        change("display_name", self.display_name.is_some());
+        change("priority", self.priority.is_some());
+        change("labels", self.no_labels || !self.labels.is_empty());
+        let request = UpdateSweepRequest {
+            sweep: Some(Sweep {
+                name: self.target.name(),
+                etag: self.target.etag.clone(),
+                display_name: self.display_name.unwrap_or_default(),
+                priority: self.priority.unwrap_or_default(),
+                labels: self.labels.into_iter().collect(),
+                ..Sweep::default()
+            }),
+            update_mask: Some(prost_types::FieldMask { paths }),
+        };
+        let client = self.target.coordinator.sweeps().await?;
+        let updated = connection::call(|| {
+            let (mut client, request) = (client.clone(), request.clone());
+            async move { client.update_sweep(request).await }
+        });
+        show(&updated.await?);
+        Ok(())
+    }
+}
+
+/// `temper extend`.
+#[derive(clap::Args)]
+pub struct Extend {
+    #[command(flatten)]
+    target: Target,
+    /// An `ExtendSweepRequest` in protobuf JSON with what is to be added: `{"seeds": [3, 4]}`
+    #[arg(value_name = "MORE.json")]
+    more: PathBuf,
+    /// Check and count, but change nothing
+    #[arg(long)]
+    validate_only: bool,
+}
+
+impl Extend {
+    pub async fn run(self) -> anyhow::Result<()> {
+        let path = self.more.display();
+        let text = std::fs::read_to_string(&self.more);
+        let text = text.with_context(|| format!("cannot read {path}"))?;
+        let more: ExtendSweepRequest =
+            temper_proto::from_json(&text).with_context(|| path.to_string())?;
+        let request = ExtendSweepRequest {
+            name: self.target.name(),
+            etag: self.target.etag.clone(),
+            validate_only: self.validate_only || more.validate_only,
+            ..more
+        };
+        let client = self.target.coordinator.sweeps().await?;
+        let extended = connection::call(|| {
+            let (mut client, request) = (client.clone(), request.clone());
+            async move { client.extend_sweep(request).await }
+        });
+        let sweep = extended.await?;
+        if request.validate_only {
+            output::line(format_args!("valid: {} in all", counts(&sweep)));
+            sweep.preview.iter().for_each(output::preview);
+        } else {
+            show(&sweep);
+        }
+        Ok(())
+    }
+}
+
+/// `temper delete`.
+#[derive(clap::Args)]
+pub struct Delete {
+    #[command(flatten)]
+    target: Target,
+}
+
+impl Delete {
+    pub async fn run(self) -> anyhow::Result<()> {
+        // Not repeated by itself: a second try would find nothing, and say so.
+        let mut client = self.target.coordinator.sweeps().await?;
+        let request = DeleteSweepRequest {
+            name: self.target.name(),
+            etag: self.target.etag.clone(),
+        };
+        let deleted = client.delete_sweep(request).await;
+        deleted.map_err(|status| connection::failure(&status))?;
+        output::line(format_args!("{}: deleted", self.target.name()));
+        Ok(())
+    }
+}
+
+fn show(sweep: &Sweep) {
+    let state = output::sweep_state(sweep.state);
+    output::line(format_args!("{}: {state}, {}", sweep.name, counts(sweep)));
+}

@@ -1,0 +1,208 @@
+//! Changes of sweeps that are there.
+
+use std::collections::BTreeMap;
+
+use temper_core::{
+    Violations,
+    catalog::Input,
+    expand::Expansion,
+    spec::{Hyperparameters, SweepSpec},
+};
+use temper_proto::{SweepName, parse_sweep_spec, v1};
+use temper_service::status::{self, bad_field, field};
+use temper_store::{StoreError, SweepChanges, SweepExtension, SweepRequest};
+use tonic::{Response, Status};
+use uuid::Uuid;
+
+use super::{
+    encode, refused,
+    sweep::{Sweeps, blocking},
+};
+use crate::submit::{self, Envelope, LaidOut};
+
+/// What an update may name.
+const UPDATABLE: [&str; 3] = ["display_name", "priority", "labels"];
+
+/// The revision that an etag stands for; none for an empty one.
+pub fn revision(etag: &str) -> Result<Option<i64>, Status> {
+    if etag.is_empty() {
+        return Ok(None);
+    }
+    let revision = etag.parse();
+    revision.map(Some).map_err(|_| {
+        let wanted = format!("`{etag}` is no etag of a sweep: take the one of GetSweep");
+        bad_field("etag", wanted)
+    })
+}
+
+/// A request to update a sweep, read.
+pub struct Update {
+    pub sweep: Uuid,
+    pub revision: Option<i64>,
+    pub changes: SweepChanges,
+}
+
+impl Update {
+    pub fn read(request: v1::UpdateSweepRequest) -> Result<Self, Status> {
+        let wanted = request.sweep.unwrap_or_default();
+        let SweepName(sweep) = field("sweep.name", &wanted.name)?;
+        let revision = revision(&wanted.etag)?;
+        let labels: BTreeMap<String, String> = wanted.labels.into_iter().collect();
+        let mut violations = Violations::default();
+        let envelope = Envelope {
+            display_name: &wanted.display_name,
+            priority: wanted.priority,
+            labels: &labels,
+        };
+        submit::check_envelope(&envelope, &mut violations);
+        let mut violations = violations.below("sweep");
+        let named = request.update_mask.map(|mask| mask.paths);
+        for (i, path) in named.iter().flatten().enumerate() {
+            let known = path == "*" || UPDATABLE.contains(&path.as_str());
+            violations.require(known, &format!("update_mask.paths[{i}]"), || {
+                format!("`{path}` cannot be changed; {} can", UPDATABLE.join(", "))
+            });
+        }
+        violations
+            .into_result(())
+            .map_err(|violations| status::bad_request(&violations))?;
+        let changes = |name: &str, is_said: bool| match &named {
+            Some(paths) => paths.iter().any(|path| path == name || path == "*"),
+            None => is_said,
+        };
+        let name = changes("display_name", !wanted.display_name.is_empty());
+        let priority = changes("priority", wanted.priority != 0);
+        let relabel = changes("labels", !labels.is_empty());
+        Ok(Self {
+            sweep,
+            revision,
+            changes: SweepChanges {
+                display_name: name.then_some(wanted.display_name),
+                priority: priority.then_some(wanted.priority),
+                labels: relabel.then_some(labels),
+            },
+        })
+    }
+}
+
+/// Adds to a sweep's axes and evaluations, or says what that would come to.
+pub async fn extend(
+    sweeps: &Sweeps,
+    request: v1::ExtendSweepRequest,
+) -> Result<Response<v1::Sweep>, Status> {
+    let SweepName(id) = field("name", &request.name)?;
+    let (wanted, validate_only) = (revision(&request.etag)?, request.validate_only);
+    let store = &sweeps.0.store;
+    let row = store.sweep_get(id).await.map_err(refused)?;
+    if wanted.is_some_and(|revision| revision != row.revision) {
+        return Err(refused(StoreError::Stale { sweep: id }));
+    }
+    let before = store.sweep_request(id).await.map_err(refused)?;
+    let mut violations = Violations::default();
+    let spec = extended(&before.spec, request, &mut violations);
+    let laid_out = sweeps
+        .lay_out(&spec, violations, |all| in_request(&all))
+        .await?;
+    check_inputs(&before, &laid_out.inputs)?;
+    if validate_only {
+        let preview = sweeps.preview(&laid_out).await?;
+        let sweep = v1::Sweep {
+            spec: Some((&spec).into()),
+            ..encode::previewed(preview, &laid_out.layout)
+        };
+        return Ok(Response::new(sweep));
+    }
+    if spec == before.spec {
+        return sweeps.sweep(id).await;
+    }
+    let LaidOut { layout, inputs } = laid_out;
+    let expansion = blocking(move || Expansion::of(layout)).await?;
+    let extension = SweepExtension {
+        sweep: id,
+        revision: row.revision,
+        spec: &spec,
+        expansion: &expansion,
+        inputs: &inputs,
+        evaluations: before.spec.evaluations.len(),
+    };
+    let created = store.sweep_extend(extension).await.map_err(refused)?;
+    tracing::info!(sweep = %id, jobs_created = created, "sweep extended");
+    sweeps.sweep(id).await
+}
+
+/// The spec with what the request adds, each value once.
+fn extended(
+    before: &SweepSpec,
+    request: v1::ExtendSweepRequest,
+    violations: &mut Violations,
+) -> SweepSpec {
+    let (settings, evaluations) = (
+        request.hyperparameters.is_empty(),
+        request.evaluations.is_empty(),
+    );
+    let message = v1::SweepSpec {
+        models: request.models,
+        datasets: request.datasets,
+        schedules: request.schedules,
+        target_epsilons: request.target_epsilons,
+        seeds: request.seeds,
+        hyperparameters: request.hyperparameters,
+        evaluations: request.evaluations,
+        ..v1::SweepSpec::default()
+    };
+    let mut more = parse_sweep_spec(&message, violations);
+    if settings {
+        // Left out they stand for the defaults of a new sweep, not for an addition.
+        more.hyperparameters = Vec::<Hyperparameters>::new();
+    }
+    if evaluations {
+        more.evaluations = Vec::new();
+    }
+    let mut spec = before.clone();
+    append(&mut spec.models, more.models);
+    append(&mut spec.datasets, more.datasets);
+    append(&mut spec.schedules, more.schedules);
+    append(&mut spec.target_epsilons, more.target_epsilons);
+    append(&mut spec.seeds, more.seeds);
+    append(&mut spec.hyperparameters, more.hyperparameters);
+    append(&mut spec.evaluations, more.evaluations);
+    spec
+}
+
+fn append<T: PartialEq>(axis: &mut Vec<T>, more: Vec<T>) {
+    for value in more {
+        if !axis.contains(&value) {
+            axis.push(value);
+        }
+    }
+}
+
+/// The whole spec's violations under the names of the request's fields; their places on the longer
+/// axes say nothing to whoever sent only the additions.
+fn in_request(violations: &Violations) -> Violations {
+    let mut placed = Violations::default();
+    for violation in violations.as_slice() {
+        let field = violation.field.trim_start_matches("spec.");
+        let field = field.split_once('[').map_or(field, |(axis, _)| axis);
+        placed.add(field, violation.description.clone());
+    }
+    placed
+}
+
+/// What the sweep's names stood for must be what they stand for now: else one sweep would mix two
+/// models under one name.
+fn check_inputs(before: &SweepRequest, now: &[Input]) -> Result<(), Status> {
+    for input in &before.inputs {
+        let same = now
+            .iter()
+            .find(|other| (other.kind, &other.name) == (input.kind, &input.name));
+        if same.is_some_and(|other| other.digest != input.digest) {
+            return Err(Status::failed_precondition(format!(
+                "`{}` stood for other content when the sweep was created ({}): submit a new sweep, \
+                 which shares what is still the same",
+                input.name, input.digest
+            )));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! Requests to create sweeps, read.
+
+use std::collections::BTreeMap;
+
+use temper_core::{Digest, Violations, catalog::Input, expand::Expansion, key, spec::SweepSpec};
+use temper_proto::{parse_sweep_spec, v1};
+use temper_store::NewSweep;
+use uuid::Uuid;
+
+use super::encode;
+use crate::submit::{self, Envelope, LaidOut};
+
+/// A request to create a sweep, read.
+pub struct Submission {
+    request_id: Option<Uuid>,
+    pub validate_only: bool,
+    display_name: String,
+    priority: i32,
+    labels: BTreeMap<String, String>,
+    pub spec: SweepSpec,
+}
+
+impl Submission {
+    /// Reads a request, and what of it cannot be read or is not allowed.
+    pub fn read(request: v1::CreateSweepRequest) -> (Self, Violations) {
+        let mut violations = Violations::default();
+        let sweep = request.sweep.unwrap_or_default();
+        let request_id = match request.request_id.as_str() {
+            "" => None,
+            text => violations.take("request_id", text.parse::<Uuid>()),
+        };
+        let labels = sweep.labels.into_iter().collect();
+        let envelope = Envelope {
+            display_name: &sweep.display_name,
+            priority: sweep.priority,
+            labels: &labels,
+        };
+        submit::check_envelope(&envelope, &mut violations);
+        let spec = parse_sweep_spec(&sweep.spec.unwrap_or_default(), &mut violations);
+        let submission = Self {
+            request_id,
+            validate_only: request.validate_only,
+            display_name: sweep.display_name,
+            priority: sweep.priority,
+            labels,
+            spec,
+        };
+        (submission, violations)
+    }
+
+    /// By what a repeated request is told from another one under the same id.
+    fn digest(&self) -> Digest {
+        key::digest_of(&(&self.display_name, self.priority, &self.labels, &self.spec))
+    }
+
+    pub fn new_sweep<'a>(
+        &'a self,
+        owner: &'a str,
+        (expansion, inputs): (&'a Expansion, &'a [Input]),
+    ) -> NewSweep<'a> {
+        NewSweep {
+            request_id: self.request_id,
+            request_digest: self.digest(),
+            owner,
+            display_name: &self.display_name,
+            labels: &self.labels,
+            priority: self.priority,
+            spec: &self.spec,
+            expansion,
+            inputs,
+        }
+    }
+
+    /// What would be created: the spec with its defaults, and what it comes to.
+    pub fn previewed(&self, preview: v1::SweepPreview, laid_out: &LaidOut) -> v1::Sweep {
+        v1::Sweep {
+            display_name: self.display_name.clone(),
+            spec: Some((&self.spec).into()),
+            priority: self.priority,
+            labels: self.labels.clone().into_iter().collect(),
+            inputs: laid_out.inputs.iter().map(encode::input).collect(),
+            ..encode::previewed(preview, &laid_out.layout)
+        }
+    }
+}

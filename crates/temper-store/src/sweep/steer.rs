@@ -1,0 +1,196 @@
+//! What people do to sweeps that are there: change, pause, resume, delete.
+
+use std::collections::BTreeMap;
+
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::{SweepState, jobs};
+use crate::{Store, StoreError, ready, store::Tx};
+
+/// Changes of a sweep; what is none stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SweepChanges {
+    /// What people call it.
+    pub display_name: Option<String>,
+    /// Free labels, instead of all there were.
+    pub labels: Option<BTreeMap<String, String>>,
+    /// Priority of its jobs.
+    pub priority: Option<i32>,
+}
+
+impl Store {
+    /// Changes a sweep. With `revision` only if nobody has changed it since.
+    ///
+    /// # Errors
+    /// `NotFound` without such a sweep, `Stale` when it has another revision.
+    pub async fn sweep_update(
+        &self,
+        id: Uuid,
+        revision: Option<i64>,
+        changes: &SweepChanges,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        sweep_lock(&mut tx, id, revision).await?;
+        sqlx::query!(
+            "UPDATE temper.sweep SET revision = revision + 1,
+                display_name = coalesce($2, display_name), labels = coalesce($3, labels),
+                priority = coalesce($4, priority)
+            WHERE id = $1",
+            id,
+            changes.display_name,
+            changes.labels.as_ref().map(Json) as _,
+            changes.priority,
+        )
+        .execute(&mut *tx)
+        .await?;
+        if changes.priority.is_some() {
+            wish_changed(&mut tx, id).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Keeps a sweep's jobs from being leased, but for those that another sweep wants; workers give
+    /// back what they hold of the others. Pausing twice changes the reason alone.
+    ///
+    /// # Errors
+    /// `NotFound` without such a sweep, `Ended` when it was cancelled.
+    pub async fn sweep_pause(
+        &self,
+        id: Uuid,
+        revision: Option<i64>,
+        reason: &str,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        require_live(&sweep_lock(&mut tx, id, revision).await?)?;
+        sqlx::query!(
+            "UPDATE temper.sweep SET revision = revision + 1, pause_reason = $2,
+                paused_at = coalesce(paused_at, now())
+            WHERE id = $1",
+            id,
+            reason,
+        )
+        .execute(&mut *tx)
+        .await?;
+        wish_changed(&mut tx, id).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Lets a paused sweep go on. Resuming one that is not paused changes nothing.
+    ///
+    /// # Errors
+    /// `NotFound` without such a sweep, `Ended` when it was cancelled.
+    pub async fn sweep_resume(&self, id: Uuid, revision: Option<i64>) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let sweep = sweep_lock(&mut tx, id, revision).await?;
+        require_live(&sweep)?;
+        if !sweep.is_paused {
+            return Ok(());
+        }
+        sqlx::query!(
+            "UPDATE temper.sweep SET revision = revision + 1, pause_reason = '', paused_at = NULL
+            WHERE id = $1",
+            id,
+        )
+        .execute(&mut *tx)
+        .await?;
+        wish_changed(&mut tx, id).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Forgets a sweep that has ended, with its cells. Jobs and their results stay: they are known
+    /// by their keys, and another sweep finds them there.
+    ///
+    /// # Errors
+    /// `NotFound` without such a sweep, `NotEnded` while it has jobs to be done.
+    pub async fn sweep_delete(&self, id: Uuid, revision: Option<i64>) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let sweep = sweep_lock(&mut tx, id, revision).await?;
+        let is_running = sqlx::query_scalar!(
+            r#"SELECT EXISTS (
+                SELECT FROM temper.sweep_job AS link JOIN temper.job ON job.id = link.job_id
+                WHERE link.sweep_id = $1 AND job.state IN ('queued', 'leased')
+            ) AS "is_running!""#,
+            id,
+        )
+        .fetch_one(&mut *tx)
+        .await?;
+        if is_running && !sweep.is_cancelled {
+            return Err(StoreError::SweepState {
+                sweep: id,
+                state: SweepState::Running,
+                what: "be deleted: cancel it first",
+            });
+        }
+        sqlx::query!("DELETE FROM temper.cell_evaluation WHERE sweep_id = $1", id)
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query!("DELETE FROM temper.sweep_cell WHERE sweep_id = $1", id)
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query!("DELETE FROM temper.sweep_job WHERE sweep_id = $1", id)
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query!("DELETE FROM temper.sweep WHERE id = $1", id)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+/// A sweep whose row is locked until the transaction ends.
+pub(super) struct Locked {
+    pub id: Uuid,
+    pub is_cancelled: bool,
+    pub is_paused: bool,
+}
+
+/// Locks a sweep; with `revision` only if it still has that one.
+pub(super) async fn sweep_lock(
+    tx: &mut Tx,
+    id: Uuid,
+    revision: Option<i64>,
+) -> Result<Locked, StoreError> {
+    let row = sqlx::query!(
+        r#"SELECT revision, cancelled_at IS NOT NULL AS "is_cancelled!",
+            paused_at IS NOT NULL AS "is_paused!"
+        FROM temper.sweep WHERE id = $1 FOR NO KEY UPDATE"#,
+        id,
+    )
+    .fetch_optional(&mut **tx)
+    .await?
+    .ok_or_else(|| StoreError::not_found("sweep", &id))?;
+    if revision.is_some_and(|revision| revision != row.revision) {
+        return Err(StoreError::Stale { sweep: id });
+    }
+    Ok(Locked {
+        id,
+        is_cancelled: row.is_cancelled,
+        is_paused: row.is_paused,
+    })
+}
+
+pub(super) fn require_live(sweep: &Locked) -> Result<(), StoreError> {
+    if sweep.is_cancelled {
+        return Err(StoreError::SweepState {
+            sweep: sweep.id,
+            state: SweepState::Cancelled,
+            what: "go on: submit its spec again",
+        });
+    }
+    Ok(())
+}
+
+/// Tells a sweep's jobs that it wants them in another way.
+async fn wish_changed(tx: &mut Tx, sweep: Uuid) -> Result<(), StoreError> {
+    let wanted = jobs::jobs_of(tx, sweep).await?;
+    // What other sweeps want is read after the jobs are locked: a statement sees what was committed
+    // before it started, and whoever changes a wish takes the same locks.
+    jobs::jobs_lock(tx, &wanted).await?;
+    jobs::wishes_refresh(tx, &wanted).await?;
+    ready::announce(tx).await
+}
