@@ -4,7 +4,7 @@ use std::{fmt::Display, io::Write as _};
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use temper_proto::v1::{
-    AttemptOutcome, EpochMetrics, FailureClass, JobKind, JobState, MaskingFlag, SweepState,
+    AttemptOutcome, EpochMetrics, FailureClass, JobKind, JobState, MaskingFlag, Role, SweepState,
 };
 
 /// The exit status by which shells tell a death by SIGPIPE.
@@ -123,6 +123,19 @@ pub fn masking_flag(flag: i32) -> String {
     )
 }
 
+/// What a token may, `submitter`; empty where there is no token.
+pub fn role(role: i32) -> String {
+    match Role::try_from(role).unwrap_or_default() {
+        Role::Unspecified => String::new(),
+        role => plain(role.as_str_name(), "ROLE_"),
+    }
+}
+
+/// A time; `-` for none.
+pub fn time(time: Option<prost_types::Timestamp>) -> String {
+    time.map_or_else(|| "-".to_owned(), |time| time.to_string())
+}
+
 /// Memory as people read it, `1.5 GiB`; `-` where it is not known.
 pub fn memory(bytes: i64) -> String {
     // Two decimals of a gibibyte; a rounding of the last bit does not show.
@@ -160,6 +173,7 @@ mod tests {
         assert_eq!(sweep_state(SweepState::Running.into()), "running");
         assert_eq!(job_state(JobState::Leased.into()), "leased");
         assert_eq!(job_kind(JobKind::Evaluate.into()), "evaluate");
+        assert_eq!(role(Role::Submitter.into()), "submitter");
         assert_eq!(job_state(99), "unspecified");
         let failed = AttemptOutcome::Failed.into();
         assert_eq!(

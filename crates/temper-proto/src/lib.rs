@@ -3,7 +3,7 @@
 mod convert;
 mod json;
 
-pub use convert::names::{JobName, SweepName};
+pub use convert::names::{JobName, SweepName, TokenName};
 pub use convert::spec::parse_sweep_spec;
 pub use json::{JsonError, from_json, to_json};
 

@@ -140,7 +140,7 @@ pub fn length(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
-fn timestamp(time: DateTime<Utc>) -> prost_types::Timestamp {
+pub fn timestamp(time: DateTime<Utc>) -> prost_types::Timestamp {
     let nanos = i32::try_from(time.timestamp_subsec_nanos()).unwrap_or_default();
     prost_types::Timestamp {
         seconds: time.timestamp(),

@@ -5,8 +5,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use chrono::DateTime;
 use temper_core::{Digest, ErrorKind, Violations, key, spec::SweepSpec};
 use temper_proto::{SweepName, parse_sweep_spec, v1};
-use temper_service::status::{self, field};
-use temper_store::{NewSweep, SweepCursor};
+use temper_service::{
+    access::principal,
+    status::{self, field},
+};
+use temper_store::{Actor, NewSweep, SweepCursor};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -17,9 +20,6 @@ use crate::{
     submit::{self, Envelope, LaidOut, Refusal},
 };
 
-/// Whose share of the workers a sweep takes, until clients have principals.
-const OWNER: &str = "default";
-
 pub struct Sweeps(pub Arc<Shared>);
 
 #[tonic::async_trait]
@@ -28,6 +28,7 @@ impl v1::sweep_service_server::SweepService for Sweeps {
         &self,
         request: Request<v1::CreateSweepRequest>,
     ) -> Result<Response<v1::Sweep>, Status> {
+        let submitter = principal(&request)?;
         let request = request.into_inner();
         let (submission, violations) = Submission::read(request);
         let config = &self.0.config;
@@ -51,7 +52,10 @@ impl v1::sweep_service_server::SweepService for Sweeps {
         let created = self
             .0
             .store
-            .sweep_create(submission.new_sweep(&laid_out))
+            .sweep_create(
+                &Actor::from(&*submitter),
+                submission.new_sweep(&submitter.owner, &laid_out),
+            )
             .await
             .map_err(refused)?;
         if !created.existed {
@@ -101,8 +105,10 @@ impl v1::sweep_service_server::SweepService for Sweeps {
         &self,
         request: Request<v1::CancelSweepRequest>,
     ) -> Result<Response<v1::Sweep>, Status> {
+        let actor = principal(&request)?;
         let SweepName(id) = field("name", &request.get_ref().name)?;
-        self.0.store.sweep_cancel(id).await.map_err(refused)?;
+        let cancelled = self.0.store.sweep_cancel(&Actor::from(&*actor), id).await;
+        cancelled.map_err(refused)?;
         self.sweep(id).await
     }
 
@@ -187,11 +193,11 @@ impl Submission {
         key::digest_of(&(&self.display_name, self.priority, &self.labels, &self.spec))
     }
 
-    fn new_sweep<'a>(&'a self, laid_out: &'a LaidOut) -> NewSweep<'a> {
+    fn new_sweep<'a>(&'a self, owner: &'a str, laid_out: &'a LaidOut) -> NewSweep<'a> {
         NewSweep {
             request_id: self.request_id,
             request_digest: self.digest(),
-            owner: OWNER,
+            owner,
             display_name: &self.display_name,
             labels: &self.labels,
             priority: self.priority,

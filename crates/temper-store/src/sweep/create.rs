@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 
+use serde_json::json;
 use sqlx::types::Json;
 use temper_core::{Digest, expand::Expansion};
 use uuid::Uuid;
@@ -10,7 +11,9 @@ use super::{
     jobs, staging,
 };
 use crate::{
-    Store, StoreError, ready,
+    Actor, Store, StoreError,
+    audit::audit_note,
+    ready,
     store::Tx,
     value::{column, digest, stored},
 };
@@ -21,7 +24,11 @@ impl Store {
     ///
     /// # Errors
     /// `RequestReused` when the request id belongs to another request.
-    pub async fn sweep_create(&self, sweep: NewSweep<'_>) -> Result<SweepCreated, StoreError> {
+    pub async fn sweep_create(
+        &self,
+        actor: &Actor<'_>,
+        sweep: NewSweep<'_>,
+    ) -> Result<SweepCreated, StoreError> {
         let mut tx = self.begin().await?;
         let Some(id) = sweep_insert(&mut tx, &sweep).await? else {
             return sweep_repeated(&mut tx, &sweep).await;
@@ -54,6 +61,9 @@ impl Store {
         )
         .execute(&mut *tx)
         .await?;
+        let detail = json!({ "owner": sweep.owner, "jobs_created": created });
+        let method = "SweepService/CreateSweep";
+        audit_note(&mut tx, actor, method, Some(id), None, detail).await?;
         ready::announce(&mut tx).await?;
         tx.commit().await?;
         Ok(SweepCreated {

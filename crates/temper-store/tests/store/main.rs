@@ -1,5 +1,6 @@
 //! The store on a real PostgreSQL.
 
+mod access;
 mod changes;
 mod claims;
 mod failures;
