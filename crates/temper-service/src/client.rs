@@ -1,11 +1,17 @@
-//! Connections to a coordinator or a results service.
+//! Connections to a coordinator or a results service, of which any number may run: an address is a list
+//! of URLs, separated by commas, and whoever it names stands in for the others.
+
+mod failover;
 
 use std::{error::Error as _, time::Duration};
 
 use tonic::{
     Code, Status,
+    codegen::http::Uri,
     transport::{Channel, Endpoint},
 };
+
+use failover::Failover;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A peer that vanished without a word is noticed after interval and timeout.
@@ -31,28 +37,29 @@ pub enum ConnectError {
     },
 }
 
-/// Connects to `url` now. The channel reconnects by itself when the connection breaks later.
+/// Connects to `urls` now: to one of them. The channel reconnects by itself when the connection breaks
+/// later, to the next of them that answers.
 ///
 /// # Errors
-/// When `url` is no address, or nothing answers there within 5 seconds.
-pub async fn connect(url: &str) -> Result<Channel, ConnectError> {
-    let endpoint = endpoint(url)?;
-    endpoint
-        .connect()
-        .await
-        .map_err(|source| ConnectError::NoAnswer {
-            url: url.to_owned(),
-            source,
-        })
+/// When `urls` holds something else than addresses, or nothing answers at any of them within 5
+/// seconds each.
+pub async fn connect(urls: &str) -> Result<Channel, ConnectError> {
+    let (endpoint, failover) = endpoint(urls)?;
+    let channel = endpoint.connect_with_connector(failover).await;
+    channel.map_err(|source| ConnectError::NoAnswer {
+        url: urls.to_owned(),
+        source,
+    })
 }
 
-/// A channel to `url` that connects on first use and again after each break; until then its calls
-/// fail with `UNAVAILABLE`. Must be called within a tokio runtime.
+/// A channel to one of `urls` that connects on first use and, after each break, to the next of them
+/// that answers; until then its calls fail with `UNAVAILABLE`. Must be called within a tokio runtime.
 ///
 /// # Errors
-/// When `url` is no address.
-pub fn connect_lazily(url: &str) -> Result<Channel, ConnectError> {
-    Ok(endpoint(url)?.connect_lazy())
+/// When `urls` holds something else than addresses.
+pub fn connect_lazily(urls: &str) -> Result<Channel, ConnectError> {
+    let (endpoint, failover) = endpoint(urls)?;
+    Ok(endpoint.connect_with_connector_lazy(failover))
 }
 
 /// Whether the same call may succeed when repeated: the peer does not answer, or the connection broke
@@ -68,18 +75,28 @@ pub fn is_transient(status: &Status) -> bool {
         )
 }
 
-fn endpoint(url: &str) -> Result<Endpoint, ConnectError> {
-    let address = || ConnectError::Address(url.to_owned());
-    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|_| address())?;
-    if endpoint.uri().scheme_str() != Some("http") || endpoint.uri().host().is_none() {
-        return Err(address());
-    }
-    Ok(endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_keepalive(Some(KEEP_ALIVE_INTERVAL))
+/// The settings of a channel, and its way to whichever of `urls` answers. The first of them stands in
+/// requests as the authority, whoever serves them.
+fn endpoint(urls: &str) -> Result<(Endpoint, Failover), ConnectError> {
+    let addresses: Vec<Uri> = urls.split(',').map(address).collect::<Result<_, _>>()?;
+    let none = || ConnectError::Address(urls.to_owned());
+    let first = addresses.first().cloned().ok_or_else(none)?;
+    // Each address has its own time; what waits for all of them waits for their sum.
+    let patience = CONNECT_TIMEOUT * u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+    let endpoint = Endpoint::from(first)
+        .connect_timeout(patience)
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-        .keep_alive_while_idle(true))
+        .keep_alive_while_idle(true);
+    Ok((endpoint, Failover::new(addresses)))
+}
+
+fn address(url: &str) -> Result<Uri, ConnectError> {
+    let parsed: Option<Uri> = url.trim().parse().ok();
+    let is_service = |uri: &Uri| uri.scheme_str() == Some("http") && uri.host().is_some();
+    parsed
+        .filter(is_service)
+        .ok_or_else(|| ConnectError::Address(url.to_owned()))
 }
 
 #[cfg(test)]
@@ -120,7 +137,14 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_no_address_is_refused_before_any_connection() {
-        for url in ["127.0.0.1:7070", "ftp://host:1", "", "https://host"] {
+        for url in [
+            "127.0.0.1:7070",
+            "ftp://host:1",
+            "",
+            "https://host",
+            "http://host:1,",
+            "http://host:1,other:2",
+        ] {
             assert!(
                 matches!(connect(url).await, Err(ConnectError::Address(_))),
                 "{url}"
