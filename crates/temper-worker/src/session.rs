@@ -17,6 +17,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::{
+    backend::{Backend, Torch},
     config::Config,
     coordinator::Coordinator,
     engine::Engine,
@@ -72,14 +73,29 @@ enum Leased {
 /// # Errors
 /// When the coordinator refuses this worker for good, or its object store is out of reach.
 pub async fn run(config: Config, stop: Stop) -> Result<(), SessionError> {
-    let coordinator = Coordinator::new(&config.coordinator)?;
-    let sources = config.inputs.sources()?;
-    let host = Host {
-        engine: Engine::start(config.threads()).map_err(SessionError::Engine)?,
-        sources: Arc::new(sources),
-        models: Models::default(),
+    let backend = Torch {
+        sources: config.inputs.sources()?,
         device: config.device,
         eval_batch: config.eval_batch.get(),
+    };
+    run_with(Arc::new(backend), config, stop).await
+}
+
+/// The same with something else than libtorch to compute.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with(
+    backend: Arc<dyn Backend>,
+    config: Config,
+    stop: Stop,
+) -> Result<(), SessionError> {
+    let coordinator = Coordinator::new(&config.coordinator)?;
+    let host = Host {
+        engine: Engine::start(config.threads()).map_err(SessionError::Engine)?,
+        backend,
+        models: Models::default(),
+        device: config.device,
         checkpoint_every: config.checkpoint_every,
         tasks: Tasks::new(&stop),
         stop: stop.clone(),
