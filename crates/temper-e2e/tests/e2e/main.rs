@@ -2,7 +2,9 @@
 //! worker processes, on real weights and images.
 
 mod bad_inputs;
+mod chaos;
 mod check;
+mod coordinators;
 mod crashes;
 mod grpcurl;
 mod paper;
