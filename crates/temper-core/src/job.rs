@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     failure::{FailureClass, JITTER, LONGEST_PAUSE, Policy, Verdict},
-    filter::{Axes, JobFilter},
+    filter::JobFilter,
 };
 
 /// What a job is.

@@ -1,11 +1,11 @@
 //! Rules of a sweep: which points of its axes are left out, and which take other settings.
 
-use std::{collections::HashSet, hash::Hash};
+use std::{collections::HashSet, fmt::Display, hash::Hash};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Epsilon,
+    Epsilon, Violations,
     schedule::Schedule,
     spec::{DataRequest, Hyperparameters, Precision, SweepSpec, TrainingSettings},
 };
@@ -30,6 +30,44 @@ pub struct CellMatch {
     pub seeds: Vec<u64>,
     /// Indices into the sweep's hyper-parameters.
     pub hyperparameters: Vec<u32>,
+}
+
+/// Values that an answer names at most.
+const NAMED: usize = 10;
+
+impl CellMatch {
+    /// Adds what names no value on the axes of `spec`: a slip of the pen, after which nothing would
+    /// be meant, in silence.
+    pub fn check(&self, field: &str, spec: &SweepSpec, violations: &mut Violations) {
+        let indices: Vec<u32> = (0_u32..).take(spec.hyperparameters.len()).collect();
+        let mut axis = |name: &str, unknown: Vec<(usize, String)>| {
+            for (i, description) in unknown {
+                violations.add(format!("{field}.{name}[{i}]"), description);
+            }
+        };
+        axis("models", unknown(&self.models, &spec.models));
+        axis("datasets", unknown(&self.datasets, &spec.datasets));
+        axis("schedules", unknown(&self.schedules, &spec.schedules));
+        axis(
+            "target_epsilons",
+            unknown(&self.target_epsilons, &spec.target_epsilons),
+        );
+        axis("seeds", unknown(&self.seeds, &spec.seeds));
+        axis("hyperparameters", unknown(&self.hyperparameters, &indices));
+    }
+}
+
+/// The places of values that are not on the axis, and what is wrong with each.
+fn unknown<T: Eq + Hash + Display>(values: &[T], axis: &[T]) -> Vec<(usize, String)> {
+    let known: HashSet<&T> = axis.iter().collect();
+    let unknown = values.iter().enumerate();
+    let unknown = unknown.filter(|(_, value)| !known.contains(value));
+    let describe = |value: &T| {
+        let named: Vec<_> = axis.iter().take(NAMED).map(ToString::to_string).collect();
+        let more = if axis.len() > NAMED { ", …" } else { "" };
+        format!("the sweep has no `{value}`, but {}{more}", named.join(", "))
+    };
+    unknown.map(|(i, value)| (i, describe(value))).collect()
 }
 
 /// Other settings for some cells. Where several rules speak of one setting the last has its way.

@@ -9,7 +9,7 @@ use crate::{
     attack::{Apgd, ApgdLoss, Attack, Norm, Pgd, StepSize},
     rules,
     schedule::Schedule,
-    spec::{Hyperparameters, Objective, SweepSpec, TrainingSettings},
+    spec::{DataRequest, Hyperparameters, Objective, SweepSpec, TrainingSettings},
 };
 
 /// Most points of a sweep's axes, excluded ones too.
@@ -41,7 +41,8 @@ pub fn sweep(spec: &SweepSpec, violations: &mut Violations) {
         ToString::to_string,
     );
     axis(violations, "spec.seeds", &spec.seeds, ToString::to_string);
-    check_schedules(violations, spec.schedules.iter().enumerate(), spec);
+    let schedules = spec.schedules.iter().enumerate();
+    check_schedules(violations, schedules, (&spec.training, &spec.data));
     for (i, target) in spec.target_epsilons.iter().enumerate() {
         violations.require(
             !target.is_zero(),
@@ -57,7 +58,7 @@ pub fn sweep(spec: &SweepSpec, violations: &mut Violations) {
         check_hyperparameters(violations, &field, hyperparameters);
     }
     check_training(violations, &spec.training, &spec.hyperparameters);
-    check_data(violations, spec);
+    check_data(violations, &spec.data);
     check_attack(violations, "spec.validation", &spec.validation.attack);
     check_evaluations(violations, spec);
     let points = rules::points(spec);
@@ -86,13 +87,13 @@ fn axis<T: Eq + Hash>(
     }
 }
 
-fn check_data(violations: &mut Violations, spec: &SweepSpec) {
-    let size = spec.data.image_size;
+fn check_data(violations: &mut Violations, data: &DataRequest) {
+    let size = data.image_size;
     let field = "spec.data.image_size";
     violations.require((16..=1024).contains(&size), field, || {
         format!("{size} is outside 16 to 1024 pixels")
     });
-    check_seed(violations, "spec.data.split_seed", spec.data.split_seed);
+    check_seed(violations, "spec.data.split_seed", data.split_seed);
 }
 
 fn check_hyperparameters(violations: &mut Violations, field: &str, value: &Hyperparameters) {
@@ -182,9 +183,9 @@ fn check_regularisation(violations: &mut Violations, training: &TrainingSettings
 fn check_schedules<'a>(
     violations: &mut Violations,
     schedules: impl Iterator<Item = (usize, &'a Schedule)>,
-    spec: &SweepSpec,
+    (training, data): (&TrainingSettings, &DataRequest),
 ) {
-    let epochs = spec.training.epochs;
+    let epochs = training.epochs;
     for (i, schedule) in schedules {
         let field = format!("spec.schedules[{i}]");
         let mut before = None;
@@ -206,7 +207,7 @@ fn check_schedules<'a>(
             violations.require(*patience > 0, &format!("{field}.auto.patience"), || {
                 "must be at least 1".to_owned()
             });
-            let watched = spec.data.validation_samples != Some(0);
+            let watched = data.validation_samples != Some(0);
             violations.require(watched, &field, || {
                 "`auto` watches the validation accuracy: validation_samples must be above 0"
                     .to_owned()

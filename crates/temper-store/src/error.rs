@@ -94,9 +94,6 @@ pub enum StoreError {
     /// A filter names what the sweep does not have; fields are relative to the filter.
     #[error("the filter does not fit the sweep")]
     Filter(#[source] Violations),
-    /// A sweep that wants nothing any more.
-    #[error("sweep {0} is cancelled: it wants no jobs")]
-    SweepCancelled(Uuid),
     /// A job cannot take this step.
     #[error("the job's state does not allow it")]
     Transition(#[from] TransitionError),
@@ -135,7 +132,6 @@ impl StoreError {
             | Self::SweepState { .. }
             | Self::EpochGap { .. }
             | Self::NoResult { .. }
-            | Self::SweepCancelled(_)
             | Self::Transition(_) => ErrorKind::FailedPrecondition,
             Self::Mismatch { .. }
             | Self::Curve { .. }

@@ -64,16 +64,20 @@ impl From<Filter> for JobFilter {
     fn from(filter: Filter) -> Self {
         let classes = filter.classes.iter();
         let classes = classes.filter_map(|name| FailureClass::from_name(name));
+        let cells = v1::CellMatch {
+            models: filter.models,
+            datasets: filter.datasets,
+            schedules: filter.schedules,
+            target_epsilons: filter.targets,
+            seeds: filter.seeds,
+            hyperparameters: Vec::new(),
+        };
         Self {
             states: Vec::new(),
             failure_classes: classes
                 .map(|class| v1::FailureClass::from(class).into())
                 .collect(),
-            models: filter.models,
-            datasets: filter.datasets,
-            schedules: filter.schedules,
-            seeds: filter.seeds,
-            target_epsilons: filter.targets,
+            cells: (cells != v1::CellMatch::default()).then_some(cells),
             jobs: filter.jobs.iter().map(ToString::to_string).collect(),
         }
     }
@@ -154,10 +158,13 @@ mod tests {
                 v1::FailureClass::BadInput.into(),
                 v1::FailureClass::Lost.into(),
             ],
-            models: vec!["resnet50".to_owned()],
-            schedules: vec!["two-hinge(1/4,1/2)".to_owned()],
-            target_epsilons: vec!["4/255".to_owned()],
-            seeds: vec![3],
+            cells: Some(v1::CellMatch {
+                models: vec!["resnet50".to_owned()],
+                schedules: vec!["two-hinge(1/4,1/2)".to_owned()],
+                target_epsilons: vec!["4/255".to_owned()],
+                seeds: vec![3],
+                ..v1::CellMatch::default()
+            }),
             jobs: vec!["jobs/7".to_owned()],
             ..JobFilter::default()
         };

@@ -72,30 +72,39 @@ async fn failed_job_is_retried_by_filter_and_a_slip_in_the_filter_is_named() -> 
         answer.map(tonic::Response::into_inner)
     };
     let wrong = v1::JobFilter {
-        models: vec!["mobilenetv3".to_owned()],
+        cells: Some(v1::CellMatch {
+            models: vec!["mobilenetv3".to_owned()],
+            ..v1::CellMatch::default()
+        }),
         ..v1::JobFilter::default()
     };
     let refused = retry(wrong, false).await.err().context("accepted")?;
     ensure!(refused.code() == Code::InvalidArgument, "{refused:?}");
     ensure!(
-        refused.message().contains("filter.models[0]"),
+        refused.message().contains("filter.cells.models[0]"),
         "{refused:?}"
     );
     let wrong = v1::JobFilter {
         states: vec![v1::JobState::Succeeded.into()],
-        schedules: vec!["sudden".to_owned()],
+        cells: Some(v1::CellMatch {
+            schedules: vec!["sudden".to_owned()],
+            ..v1::CellMatch::default()
+        }),
         ..v1::JobFilter::default()
     };
     let refused = retry(wrong, false).await.err().context("accepted")?;
-    for field in ["filter.states[0]", "filter.schedules[0]"] {
+    for field in ["filter.states[0]", "filter.cells.schedules[0]"] {
         ensure!(refused.message().contains(field), "{refused:?}");
     }
 
     let right = v1::JobFilter {
         states: vec![v1::JobState::Failed.into()],
         failure_classes: vec![v1::FailureClass::BadInput.into()],
-        models: vec!["mobilenetv2".to_owned()],
-        target_epsilons: vec!["2/255".to_owned()],
+        cells: Some(v1::CellMatch {
+            models: vec!["mobilenetv2".to_owned()],
+            target_epsilons: vec!["2/255".to_owned()],
+            ..v1::CellMatch::default()
+        }),
         ..v1::JobFilter::default()
     };
     let preview = retry(right.clone(), true).await?;

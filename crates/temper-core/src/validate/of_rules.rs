@@ -1,7 +1,6 @@
 //! What the rules of a sweep must be.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::hash::Hash;
 
 use super::{check_data, check_hyperparameters, check_schedules, check_training};
 use crate::{
@@ -26,14 +25,15 @@ pub(super) fn check(spec: &SweepSpec, violations: &mut Violations) {
         violations.require(*cells != CellMatch::default(), &field, || {
             "names nothing, and would exclude every cell".to_owned()
         });
-        check_match(violations, &field, cells, spec);
+        cells.check(&field, spec, violations);
     }
     for (i, rule) in spec.overrides.iter().enumerate() {
         let field = format!("spec.overrides[{i}]");
         violations.require(!rule.settings.is_empty(), &field, || {
             "gives no setting".to_owned()
         });
-        check_match(violations, &format!("{field}.cells"), &rule.cells, spec);
+        rule.cells
+            .check(&format!("{field}.cells"), spec, violations);
     }
     if !spec.exclude.is_empty() && rules::points(spec) > 0 {
         let is_left = Cells::of(spec).places().next().is_some();
@@ -45,53 +45,6 @@ pub(super) fn check(spec: &SweepSpec, violations: &mut Violations) {
     }
     if lists.iter().all(|(_, length)| *length <= MAX_RULES) {
         check_overridden(spec, violations);
-    }
-}
-
-/// A value that is on no axis is a slip of the pen: the rule would do nothing, in silence.
-fn check_match(violations: &mut Violations, field: &str, cells: &CellMatch, spec: &SweepSpec) {
-    let indices: Vec<u32> = (0_u32..).take(spec.hyperparameters.len()).collect();
-    on_axis(violations, field, ("models", &cells.models), &spec.models);
-    on_axis(
-        violations,
-        field,
-        ("datasets", &cells.datasets),
-        &spec.datasets,
-    );
-    on_axis(
-        violations,
-        field,
-        ("schedules", &cells.schedules),
-        &spec.schedules,
-    );
-    on_axis(
-        violations,
-        field,
-        ("target_epsilons", &cells.target_epsilons),
-        &spec.target_epsilons,
-    );
-    on_axis(violations, field, ("seeds", &cells.seeds), &spec.seeds);
-    on_axis(
-        violations,
-        field,
-        ("hyperparameters", &cells.hyperparameters),
-        &indices,
-    );
-}
-
-fn on_axis<T: Eq + Hash + ToString>(
-    violations: &mut Violations,
-    field: &str,
-    (name, values): (&str, &[T]),
-    axis: &[T],
-) {
-    let axis: HashSet<&T> = axis.iter().collect();
-    for (i, value) in values.iter().enumerate() {
-        violations.require(
-            axis.contains(value),
-            &format!("{field}.{name}[{i}]"),
-            || format!("`{}` is not among the sweep's {name}", value.to_string()),
-        );
     }
 }
 
@@ -113,7 +66,16 @@ fn check_overridden(spec: &SweepSpec, violations: &mut Violations) {
     let mut told = HashSet::new();
     for ((hyperparameters, overrides), schedules) in alike {
         let last = overrides.ilog2();
-        for violation in of_settings(spec, (hyperparameters, overrides), &schedules).as_slice() {
+        let settings = cells.settings(hyperparameters, overrides);
+        let schedules = schedules.iter().map(|&i| i as usize);
+        let schedules = schedules.map(|i| (i, &spec.schedules[i]));
+        let mut found = Violations::default();
+        let field = format!("spec.hyperparameters[{hyperparameters}]");
+        check_hyperparameters(&mut found, &field, &settings.hyperparameters);
+        check_training(&mut found, &settings.training, &[settings.hyperparameters]);
+        check_data(&mut found, &settings.data);
+        check_schedules(&mut found, schedules, (&settings.training, &settings.data));
+        for violation in found.as_slice() {
             let what = violation.field.trim_start_matches("spec.");
             let description = format!("{what}: {}", violation.description);
             let field = format!("spec.overrides[{last}]");
@@ -123,34 +85,4 @@ fn check_overridden(spec: &SweepSpec, violations: &mut Violations) {
             }
         }
     }
-}
-
-/// What is wrong with cells that train with these hyper-parameters and overrides.
-fn of_settings(
-    spec: &SweepSpec,
-    (hyperparameters, overrides): (u32, u64),
-    schedules: &BTreeSet<u32>,
-) -> Violations {
-    let settings = Cells::of(spec).settings(hyperparameters, overrides);
-    let mut violations = Violations::default();
-    let field = format!("spec.hyperparameters[{hyperparameters}]");
-    check_hyperparameters(&mut violations, &field, &settings.hyperparameters);
-    check_training(
-        &mut violations,
-        &settings.training,
-        &[settings.hyperparameters],
-    );
-    let variant = SweepSpec {
-        training: settings.training,
-        data: settings.data,
-        seeds: Vec::new(),
-        exclude: Vec::new(),
-        overrides: Vec::new(),
-        ..spec.clone()
-    };
-    check_data(&mut violations, &variant);
-    let schedules = schedules.iter().map(|&i| i as usize);
-    let schedules = schedules.map(|i| (i, &spec.schedules[i]));
-    check_schedules(&mut violations, schedules, &variant);
-    violations
 }

@@ -75,7 +75,7 @@ async fn failed_job_shows_its_log_and_succeeds_when_retried_after_its_input_is_m
     mend(folder.path())?;
     let filter = format!(
         r#"{{"parent": "{sweep}", "filter":
-            {{"failureClasses": ["FAILURE_CLASS_BAD_INPUT"], "models": ["late"]}}}}"#
+            {{"failureClasses": ["FAILURE_CLASS_BAD_INPUT"], "cells": {{"models": ["late"]}}}}}}"#
     );
     let retried = coordinator
         .call("temper.v1.JobService/RetryJobs", &filter)

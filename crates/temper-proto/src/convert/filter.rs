@@ -1,13 +1,12 @@
 //! Which of a sweep's jobs a person means.
 
-use std::{fmt::Display, str::FromStr};
-
 use temper_core::{
     Violations,
     job::{FailureClass, JobFilter, JobState},
+    rules::CellMatch,
 };
 
-use super::names::JobName;
+use super::{Parse as _, names::JobName};
 use crate::v1;
 
 /// Reads a filter, which may be absent, for jobs that are to be tried again. Everything that cannot
@@ -25,19 +24,17 @@ pub fn parse_job_filter(message: Option<&v1::JobFilter>, violations: &mut Violat
             || "only a job that has failed can be tried again: JOB_STATE_FAILED".to_owned(),
         );
     }
-    let jobs: Vec<JobName> = texts("filter.jobs", &message.jobs, violations);
+    let cells = message.cells.as_ref();
+    let cells = CellMatch::parse_or_default(cells, "filter.cells", violations);
+    let jobs = message.jobs.iter().enumerate();
+    let jobs = jobs.filter_map(|(i, text)| {
+        let name = violations.take(&format!("filter.jobs[{i}]"), text.parse::<JobName>())?;
+        Some(name.0)
+    });
     JobFilter {
+        jobs: jobs.collect(),
+        cells: cells.unwrap_or_default(),
         failure_classes: classes(&message.failure_classes, violations),
-        models: message.models.clone(),
-        datasets: message.datasets.clone(),
-        schedules: texts("filter.schedules", &message.schedules, violations),
-        target_epsilons: texts(
-            "filter.target_epsilons",
-            &message.target_epsilons,
-            violations,
-        ),
-        seeds: message.seeds.clone(),
-        jobs: jobs.into_iter().map(|JobName(number)| number).collect(),
     }
 }
 
@@ -52,14 +49,4 @@ fn classes(numbers: &[i32], violations: &mut Violations) -> Vec<FailureClass> {
         class
     };
     numbers.iter().enumerate().filter_map(&mut read).collect()
-}
-
-fn texts<T>(field: &str, texts: &[String], violations: &mut Violations) -> Vec<T>
-where
-    T: FromStr<Err: Display>,
-{
-    let texts = texts.iter().enumerate();
-    texts
-        .filter_map(|(i, text)| violations.take(&format!("{field}[{i}]"), text.parse()))
-        .collect()
 }

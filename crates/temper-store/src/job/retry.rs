@@ -2,16 +2,16 @@
 
 use std::collections::HashSet;
 
-use temper_core::job::{Axes, FailureClass, JobEvent, JobFilter, JobState};
+use sqlx::types::Json;
+use temper_core::{
+    Violations,
+    job::{FailureClass, JobEvent, JobFilter, JobState},
+    spec::SweepSpec,
+};
 use uuid::Uuid;
 
 use super::JobId;
-use crate::{
-    Store, StoreError, ready,
-    store::Tx,
-    sweep::jobs,
-    value::{column, stored},
-};
+use crate::{Store, StoreError, SweepState, ready, store::Tx, sweep::jobs, value::column};
 
 /// What is tried again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl Store {
     /// queued with it, where a live sweep wants it and no person cancelled it.
     ///
     /// # Errors
-    /// `NotFound` without such a sweep, `SweepCancelled`, `Filter` when the filter names what no
+    /// `NotFound` without such a sweep, `SweepState` when it is cancelled, `Filter` when the filter names what no
     /// cell of the sweep has.
     pub async fn jobs_retry(&self, sweep: Uuid, filter: &JobFilter) -> Result<Retried, StoreError> {
         let mut tx = self.begin().await?;
@@ -87,7 +87,11 @@ async fn require_live(tx: &mut Tx, sweep: Uuid) -> Result<(), StoreError> {
             .ok_or_else(|| StoreError::not_found("sweep", &sweep))?;
     match cancelled_at {
         None => Ok(()),
-        Some(_) => Err(StoreError::SweepCancelled(sweep)),
+        Some(_) => Err(StoreError::SweepState {
+            sweep,
+            state: SweepState::Cancelled,
+            what: "have jobs tried again: submit its spec anew",
+        }),
     }
 }
 
@@ -96,7 +100,14 @@ async fn require_known(tx: &mut Tx, sweep: Uuid, filter: &JobFilter) -> Result<(
     if *filter == JobFilter::default() {
         return Ok(());
     }
-    let mut violations = filter.objections(&axes(tx, sweep).await?);
+    let spec = sqlx::query_scalar!(
+        r#"SELECT spec AS "spec: Json<SweepSpec>" FROM temper.sweep WHERE id = $1"#,
+        sweep
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    let mut violations = Violations::default();
+    filter.cells.check("cells", &spec, &mut violations);
     let strangers = sqlx::query_scalar!(
         r#"SELECT asked.job_id AS "job_id!" FROM unnest($2::bigint[]) AS asked (job_id)
         WHERE NOT EXISTS (
@@ -119,33 +130,6 @@ async fn require_known(tx: &mut Tx, sweep: Uuid, filter: &JobFilter) -> Result<(
     violations.into_result(()).map_err(StoreError::Filter)
 }
 
-/// The values that the sweep's cells have.
-async fn axes(tx: &mut Tx, sweep: Uuid) -> Result<Axes, StoreError> {
-    let row = sqlx::query!(
-        r#"SELECT coalesce(array_agg(DISTINCT model), '{}') AS "models!",
-            coalesce(array_agg(DISTINCT dataset), '{}') AS "datasets!",
-            coalesce(array_agg(DISTINCT schedule), '{}') AS "schedules!",
-            coalesce(array_agg(DISTINCT seed), '{}') AS "seeds!",
-            coalesce(array_agg(DISTINCT target_num || '/' || target_den), '{}') AS "targets!"
-        FROM temper.sweep_cell WHERE sweep_id = $1"#,
-        sweep,
-    )
-    .fetch_one(&mut **tx)
-    .await?;
-    let seeds = row.seeds.into_iter().map(|seed| stored(seed, "seed"));
-    let targets = row.targets.iter().map(|target| {
-        let parsed = target.parse();
-        parsed.map_err(|error| StoreError::corrupt("target", &error))
-    });
-    Ok(Axes {
-        models: row.models.into_iter().collect(),
-        datasets: row.datasets.into_iter().collect(),
-        schedules: row.schedules.into_iter().collect(),
-        seeds: seeds.collect::<Result<_, _>>()?,
-        target_epsilons: targets.collect::<Result<_, _>>()?,
-    })
-}
-
 /// A filter as the columns of a statement.
 struct FilterColumns<'a> {
     filter: &'a JobFilter,
@@ -154,24 +138,29 @@ struct FilterColumns<'a> {
     target_nums: Vec<i32>,
     target_dens: Vec<i32>,
     seeds: Vec<i64>,
+    hyperparameters: Vec<i32>,
 }
 
 impl<'a> FilterColumns<'a> {
     fn of(filter: &'a JobFilter) -> Result<Self, StoreError> {
         let classes = filter.failure_classes.iter().copied();
-        let seeds = filter.seeds.iter().map(|seed| column(*seed, "the seed"));
+        let cells = &filter.cells;
+        let seeds = cells.seeds.iter().map(|seed| column(*seed, "the seed"));
+        let settings = cells.hyperparameters.iter();
+        let settings = settings.map(|index| column(*index, "the index"));
         let mut columns = Self {
             filter,
             classes: classes
                 .map(FailureClass::as_str)
                 .map(str::to_owned)
                 .collect(),
-            schedules: filter.schedules.iter().map(ToString::to_string).collect(),
+            schedules: cells.schedules.iter().map(ToString::to_string).collect(),
             target_nums: Vec::new(),
             target_dens: Vec::new(),
             seeds: seeds.collect::<Result<_, _>>()?,
+            hyperparameters: settings.collect::<Result<_, _>>()?,
         };
-        for target in &filter.target_epsilons {
+        for target in &cells.target_epsilons {
             columns
                 .target_nums
                 .push(column(target.numerator(), "the target")?);
@@ -195,6 +184,7 @@ impl<'a> FilterColumns<'a> {
                     AND ($5::bigint[] = '{}' OR seed = ANY($5))
                     AND ($6::int[] = '{}' OR (target_num, target_den) IN
                         (SELECT * FROM unnest($6::int[], $7::int[])))
+                    AND ($10::int[] = '{}' OR hyperparameters = ANY($10))
             ), member AS (
                 SELECT train_job AS job_id FROM cell
                 UNION
@@ -211,14 +201,15 @@ impl<'a> FilterColumns<'a> {
                 ) = ANY($9))
             ORDER BY job.id"#,
             sweep,
-            &self.filter.models,
-            &self.filter.datasets,
+            &self.filter.cells.models,
+            &self.filter.cells.datasets,
             &self.schedules,
             &self.seeds,
             &self.target_nums,
             &self.target_dens,
             &self.filter.jobs,
             &self.classes,
+            &self.hyperparameters,
         )
         .fetch_all(&mut **tx)
         .await?)

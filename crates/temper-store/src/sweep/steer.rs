@@ -55,7 +55,7 @@ impl Store {
     /// back what they hold of the others. Pausing twice changes the reason alone.
     ///
     /// # Errors
-    /// `NotFound` without such a sweep, `Ended` when it was cancelled.
+    /// `NotFound` without such a sweep, `SweepState` when it was cancelled.
     pub async fn sweep_pause(
         &self,
         id: Uuid,
@@ -81,7 +81,7 @@ impl Store {
     /// Lets a paused sweep go on. Resuming one that is not paused changes nothing.
     ///
     /// # Errors
-    /// `NotFound` without such a sweep, `Ended` when it was cancelled.
+    /// `NotFound` without such a sweep, `SweepState` when it was cancelled.
     pub async fn sweep_resume(&self, id: Uuid, revision: Option<i64>) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         let sweep = sweep_lock(&mut tx, id, revision).await?;
@@ -105,7 +105,7 @@ impl Store {
     /// by their keys, and another sweep finds them there.
     ///
     /// # Errors
-    /// `NotFound` without such a sweep, `NotEnded` while it has jobs to be done.
+    /// `NotFound` without such a sweep, `SweepState` while it has jobs to be done.
     pub async fn sweep_delete(&self, id: Uuid, revision: Option<i64>) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         let sweep = sweep_lock(&mut tx, id, revision).await?;

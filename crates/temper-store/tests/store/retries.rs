@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use temper_core::{
     ErrorKind,
     job::{FailureClass, JobFilter, JobState},
+    rules::CellMatch,
     schedule::Schedule,
     spec::SweepSpec,
 };
@@ -88,11 +89,18 @@ async fn retry(lab: &Lab, sweep: Uuid, filter: &JobFilter) -> Result<Retried, St
     lab.store().jobs_retry(sweep, filter).await
 }
 
-fn model(name: &str) -> JobFilter {
+fn of(cells: CellMatch) -> JobFilter {
     JobFilter {
-        models: vec![name.to_owned()],
+        cells,
         ..JobFilter::default()
     }
+}
+
+fn model(name: &str) -> JobFilter {
+    of(CellMatch {
+        models: vec![name.to_owned()],
+        ..CellMatch::default()
+    })
 }
 
 #[tokio::test]
@@ -184,21 +192,26 @@ async fn each_axis_narrows_down_and_a_shared_training_is_meant_by_any_of_its_cel
         let preview = lab.store().jobs_retry_preview(sweep, &filter).await?;
         anyhow::Ok(preview.jobs.len())
     };
-    let standard = JobFilter {
+    let standard = CellMatch {
         schedules: vec![Schedule::Standard],
-        ..JobFilter::default()
+        ..CellMatch::default()
     };
-    assert_eq!(count(standard.clone()).await?, 2);
-    let of_target = JobFilter {
+    assert_eq!(count(of(standard.clone())).await?, 2);
+    let of_target = CellMatch {
         target_epsilons: vec![epsilon(2)],
         ..standard
     };
-    assert_eq!(count(of_target.clone()).await?, 2, "either target means it");
-    let of_seed = JobFilter {
+    assert_eq!(
+        count(of(of_target.clone())).await?,
+        2,
+        "either target means it"
+    );
+    let of_seed = of(CellMatch {
         seeds: vec![1],
         schedules: Vec::new(),
+        hyperparameters: vec![0],
         ..of_target
-    };
+    });
     assert_eq!(
         count(of_seed.clone()).await?,
         2,
@@ -297,10 +310,12 @@ async fn value_that_no_cell_has_is_named_and_nothing_is_retried() -> Result<()> 
     let stranger = lab.jobs(stranger).await?[0].id;
     let before = rows(&lab.database).await?;
     let filter = JobFilter {
-        models: vec!["resnet50".to_owned(), "resnet05".to_owned()],
-        seeds: vec![9],
         jobs: vec![stranger.0],
-        ..JobFilter::default()
+        ..of(CellMatch {
+            models: vec!["resnet50".to_owned(), "resnet05".to_owned()],
+            seeds: vec![9],
+            ..CellMatch::default()
+        })
     };
     let Err(StoreError::Filter(violations)) = retry(&lab, sweep, &filter).await else {
         panic!("it was taken");
@@ -308,7 +323,7 @@ async fn value_that_no_cell_has_is_named_and_nothing_is_retried() -> Result<()> 
     let fields = violations.as_slice().iter().map(|v| v.field.as_str());
     assert_eq!(
         fields.collect::<Vec<_>>(),
-        ["models[1]", "seeds[0]", "jobs[0]"]
+        ["cells.models[1]", "cells.seeds[0]", "jobs[0]"]
     );
     assert_eq!(changed(&before, &rows(&lab.database).await?), []);
     Ok(())
