@@ -12,7 +12,7 @@ use crate::{
 
 /// Raised whenever a change of Temper changes the numbers that a job yields, so that old results
 /// are never mixed with new ones. Part of every key; a worker says which ones it can produce.
-pub const RESULT_VERSION: u32 = 3;
+pub const RESULT_VERSION: u32 = 4;
 
 /// A sweep: the product of its axes, trained and evaluated alike.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -226,11 +226,11 @@ fn keys_are_golden() {
     let (train, evaluation) = cell_keys(&expansion(&sweep()), 0);
     assert_eq!(
         train.to_string(),
-        "f3dcaf49d4a48979add1d38db2394c60acfcd0fe2763f2371bc1dea5dffee250"
+        "7703f7003160d86ede34c18b92f33191eaf2f997ad70b9b9a77476252fceb224"
     );
     assert_eq!(
         evaluation.to_string(),
-        "5411da5663258721f9f39754f392baa12ed71eb58b4bd38e57b6c1107778fc59"
+        "0644ca4deeeaa35855129ef6a0818fd400f264861c790ee69947736a42246af9"
     );
 }
 

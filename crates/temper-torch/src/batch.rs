@@ -4,7 +4,7 @@ use tch::{Kind, Tensor};
 use temper_core::random::{Keyed, Noise};
 use temper_data::ImageSet;
 
-use crate::{TorchError, engine::Device};
+use crate::{TorchError, attack::images_of_pass, engine::Device};
 
 /// A checked image set and where its batches go.
 pub(crate) struct Images<'a> {
@@ -34,6 +34,11 @@ impl<'a> Images<'a> {
     /// Images in the set.
     pub fn len(&self) -> usize {
         self.set.len()
+    }
+
+    /// How many of them are shown to a model at once.
+    pub fn of_pass(&self) -> usize {
+        images_of_pass(self.set.size)
     }
 
     /// Pixels `f32[n, 3, s, s]` in `[0, 1]` and labels `i64[n]` of `samples`.

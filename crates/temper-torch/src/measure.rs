@@ -9,13 +9,10 @@ use temper_core::{
 
 use crate::{
     TorchError,
-    attack::{PASS, Radius, search},
+    attack::{Radius, search},
     batch::Images,
     models::{Mode, Network},
 };
-
-/// Samples of one forward pass.
-pub(crate) const CHUNK: usize = PASS;
 
 /// An attack at one strength.
 pub(crate) struct Strike<'a> {
@@ -26,7 +23,7 @@ pub(crate) struct Strike<'a> {
     pub noise: &'a dyn Fn(u32) -> Keyed,
 }
 
-/// Those of `samples` (at most [`CHUNK`]) that `network` classifies rightly under the attack.
+/// Those of `samples` (at most those of one pass) that `network` classifies rightly under the attack.
 pub(crate) fn survivors(
     network: &Network,
     images: &Images<'_>,

@@ -8,7 +8,7 @@ use temper_core::{
 use crate::{
     Control, Observer, TorchError,
     batch::Images,
-    measure::{CHUNK, Strike, survivors},
+    measure::{Strike, survivors},
     models::Network,
 };
 
@@ -31,7 +31,7 @@ pub(crate) fn validate(
 ) -> Result<Option<Accuracy>, TorchError> {
     let mut right = |samples: &[usize], attack: Option<&Strike<'_>>| {
         let mut right = Vec::new();
-        for chunk in samples.chunks(CHUNK) {
+        for chunk in samples.chunks(images.of_pass()) {
             if observer.control() != Control::Continue {
                 return Ok(None);
             }

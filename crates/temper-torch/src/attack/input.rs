@@ -3,6 +3,7 @@
 use tch::{Kind, Tensor};
 use temper_core::attack::Attack;
 
+use super::images_of_pass;
 use crate::TorchError;
 
 /// Images and their labels, which fit.
@@ -50,6 +51,13 @@ impl<'a> Input<'a> {
     /// Images.
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// How many of them are shown to the model at once.
+    pub fn images_of_pass(&self) -> usize {
+        let sides = &self.x.size()[2..];
+        let longest = sides.iter().copied().max().unwrap_or(0);
+        images_of_pass(u32::try_from(longest).unwrap_or(u32::MAX))
     }
 
     /// Whether there is nothing to attack.

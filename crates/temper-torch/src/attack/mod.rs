@@ -26,7 +26,7 @@ use tch::Tensor;
 use temper_core::attack::{ApgdLoss, Attack, Goal, Pgd, StepSize};
 
 pub use radius::Radius;
-pub(crate) use search::PASS;
+pub(crate) use search::images_of_pass;
 pub use search::{Found, Guide, search};
 
 use crate::TorchError;

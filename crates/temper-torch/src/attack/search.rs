@@ -32,11 +32,14 @@ pub struct Found {
     pub zero_gradients: Vec<bool>,
 }
 
-/// Images of one pass through the model. Fixed, because kernels and their order of summation may
-/// differ with the size of a batch, and with them the last bits and, rarely, a count.
-pub(crate) const PASS: usize = 32;
-/// The same, for libtorch.
-const PASS_LENGTH: i64 = 32;
+/// Images with sides of so many pixels in one pass through the model: as many as have the pixels of
+/// 32 at 224, from 32 to 128, so that small images fill a pass too. Nobody can set it, because
+/// kernels and their order of summation may differ with the size of a batch, and with them the last
+/// bits and, rarely, a count.
+pub(crate) fn images_of_pass(side: u32) -> usize {
+    const PIXELS: usize = 32 * 224 * 224;
+    (PIXELS / (side as usize).saturating_pow(2).max(1)).clamp(32, 128)
+}
 
 /// Who a search turns to.
 pub trait Guide {
@@ -63,8 +66,8 @@ impl<F: Fn(u32, &[usize]) -> Tensor> Guide for F {
 /// asked for a run's start noise, and runs are counted through: with `r` restarts the run `restart`
 /// towards the class `t` is `t * r + restart`. Which iterate PGD keeps has no part in it.
 ///
-/// There may be any number of images: the model is shown 32 at a time, of which none is broken yet,
-/// so that passes stay full while images leave.
+/// There may be any number of images: the model is shown 32 at a time, of small ones up to 128, of
+/// which none is broken yet, so that passes stay full while images leave.
 ///
 /// Where epsilon is 0 the clean image alone is looked at. Elsewhere it is looked at only by attacks
 /// that drive to a class; leave out images that are misclassified as they are.
@@ -185,7 +188,9 @@ impl Search<'_> {
         let index = self.index(&places);
         let (x, y) = self.batch;
         let (x, y) = (x.index_select(0, &index), y.index_select(0, &index));
-        let passes = x.split(PASS_LENGTH, 0).into_iter();
+        let numbers: Vec<usize> = (0..places.len()).collect();
+        let passes = numbers.chunks(self.input.images_of_pass());
+        let passes = passes.map(|pass| x.index_select(0, &self.index(pass)));
         let logits: Vec<Tensor> = passes.map(|x| loss::logits(self.model, &x)).collect();
         let logits = Tensor::cat(&logits, 0);
         self.count(places.len());
@@ -243,7 +248,7 @@ impl Search<'_> {
         let mut wrong = Vec::new();
         let (mut losses, mut gradients) = (Vec::new(), Vec::new());
         let places: Vec<usize> = (0..active.places.len()).collect();
-        for pass in places.chunks(PASS) {
+        for pass in places.chunks(self.input.images_of_pass()) {
             let index = self.index(pass);
             let part = active.select(pass, &index);
             let images = iterate.index_select(0, &index);

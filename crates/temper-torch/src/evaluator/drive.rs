@@ -16,7 +16,7 @@ use crate::{
     Control, TorchError,
     attack::{Guide, Model, Radius, search},
     batch::Images,
-    measure::{CHUNK, right},
+    measure::right,
 };
 
 /// Restarts of the first attack have their own numbers as keys of noise; those of the attack with
@@ -25,7 +25,7 @@ const RESTARTS: u32 = 1 << 16;
 
 /// Pairs that are attacked together. More fill passes better while images leave, and are lost when
 /// a measurement is stopped among them.
-const POOL: usize = 4 * CHUNK;
+const POOL: usize = 128;
 
 /// What is measured.
 pub(super) struct Job<'a> {
@@ -135,7 +135,11 @@ impl<'a> Job<'a> {
         state: &mut State,
         observer: &mut dyn EvaluateObserver,
     ) -> Result<(), TorchError> {
-        let most = if state.is_clean() { CHUNK } else { POOL };
+        let most = if state.is_clean() {
+            self.images.of_pass()
+        } else {
+            POOL
+        };
         let samples = state.next(most).to_vec();
         let answers = if state.is_clean() {
             Some(self.clean(state, &samples)?)

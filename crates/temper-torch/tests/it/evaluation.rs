@@ -164,9 +164,9 @@ fn seed_is_the_start_noise_and_nothing_else() {
 
 #[test]
 fn evaluation_stops_when_told_to_and_says_how_far_it_is() {
-    let (spec, test) = (spec(), striped(75, 2000));
+    let (spec, test) = (spec(), striped(150, 2000));
     let mut watcher = Watcher {
-        stop: Some((4, Control::Abort)),
+        stop: Some((3, Control::Abort)),
         ..Watcher::default()
     };
     let outcome = run(&spec, &test, None, &mut watcher);
@@ -174,12 +174,12 @@ fn evaluation_stops_when_told_to_and_says_how_far_it_is() {
     let seen = watcher.seen;
     let done: Vec<usize> = seen.iter().map(|progress| progress.done).collect();
     // Asked before the first iteration of an attack, and once more at the end.
-    assert_eq!(done, [32, 64, 75, 0, 0]);
+    assert_eq!(done, [128, 150, 0, 0]);
     let rounds: Vec<usize> = seen.iter().map(|progress| progress.round).collect();
-    assert_eq!(rounds, [0, 0, 0, 1, 1]);
+    assert_eq!(rounds, [0, 0, 1, 1]);
     assert!(seen.iter().all(|progress| progress.rounds == 5));
     // No checkpoint once it is to stop.
-    assert_eq!(watcher.checkpoints.len(), 3);
+    assert_eq!(watcher.checkpoints.len(), 2);
 }
 
 #[test]
@@ -205,12 +205,12 @@ fn modes_agree_on_an_ordinary_model_and_raise_no_flag() {
 
 #[test]
 fn evaluation_resumes_at_every_hand_over_to_the_same_result() {
-    let test = striped(75, 2000);
+    let test = striped(150, 2000);
     for mode in [CurveMode::Exact, CurveMode::Monotone, bisect(1, 3)] {
         let spec = in_mode(mode);
         let mut watcher = Watcher::default();
         let whole = run(&spec, &test, None, &mut watcher).unwrap();
-        assert!(watcher.checkpoints.len() > 4);
+        assert!(watcher.checkpoints.len() > 5);
         assert!(watcher.checkpoints.is_sorted_by(|a, b| a.pairs < b.pairs));
         let pairs = watcher.seen.last().unwrap().pairs;
         for checkpoint in &watcher.checkpoints {
@@ -227,7 +227,7 @@ fn evaluation_resumes_at_every_hand_over_to_the_same_result() {
 
 #[test]
 fn drained_evaluation_hands_over_where_it_stands() {
-    let (spec, test) = (in_mode(bisect(0, 1)), striped(75, 2000));
+    let (spec, test) = (in_mode(bisect(0, 1)), striped(150, 2000));
     let whole = run(&spec, &test, None, &mut Watcher::default()).unwrap();
     let questions = spec.attacks[0].steps() as usize + 3;
     let (mut resume, mut drains) = (None::<Vec<u8>>, 0);
