@@ -134,12 +134,6 @@ impl Layout {
         layout
     }
 
-    /// The spec that it is of.
-    #[must_use]
-    pub fn spec(&self) -> &SweepSpec {
-        &self.spec
-    }
-
     /// The datasets in the order of their axis.
     #[must_use]
     pub fn datasets(&self) -> &[PinnedDataset] {

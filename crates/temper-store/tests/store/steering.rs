@@ -261,65 +261,33 @@ async fn filters_choose_sweeps_by_all_that_is_said() -> Result<()> {
         ..SweepChanges::default()
     };
     lab.store().sweep_update(second, None, &labels).await?;
-    let all = SweepFilter::default();
+    let chosen = |change: &dyn Fn(&mut SweepFilter)| {
+        let mut filter = SweepFilter::default();
+        change(&mut filter);
+        filter
+    };
+    let state = |state| chosen(&|filter| filter.state = Some(state));
+    let label =
+        |value: &str| chosen(&|filter| filter.labels = [("group".into(), value.into())].into());
     let cases = [
-        (all.clone(), vec![second, first]),
+        (SweepFilter::default(), vec![second, first]),
         (
-            SweepFilter {
-                owner: Some("bob".into()),
-                ..all.clone()
-            },
+            chosen(&|filter| filter.owner = Some("bob".into())),
+            vec![second],
+        ),
+        (state(SweepState::Running), vec![first]),
+        (state(SweepState::Paused), vec![second]),
+        (state(SweepState::Failed), vec![]),
+        (
+            chosen(&|filter| filter.model = Some("resnet50".into())),
             vec![second],
         ),
         (
-            SweepFilter {
-                state: Some(SweepState::Running),
-                ..all.clone()
-            },
-            vec![first],
-        ),
-        (
-            SweepFilter {
-                state: Some(SweepState::Paused),
-                ..all.clone()
-            },
-            vec![second],
-        ),
-        (
-            SweepFilter {
-                state: Some(SweepState::Failed),
-                ..all.clone()
-            },
-            vec![],
-        ),
-        (
-            SweepFilter {
-                model: Some("resnet50".into()),
-                ..all.clone()
-            },
-            vec![second],
-        ),
-        (
-            SweepFilter {
-                dataset: Some("fashion-mnist".into()),
-                ..all.clone()
-            },
+            chosen(&|filter| filter.dataset = Some("fashion-mnist".into())),
             vec![second, first],
         ),
-        (
-            SweepFilter {
-                labels: [("group".into(), "b".into())].into(),
-                ..all.clone()
-            },
-            vec![second],
-        ),
-        (
-            SweepFilter {
-                labels: [("group".into(), "a".into())].into(),
-                ..all.clone()
-            },
-            vec![],
-        ),
+        (label("b"), vec![second]),
+        (label("a"), vec![]),
     ];
     for (filter, expected) in cases {
         let page = lab.store().sweep_list(&filter, 10, None).await?;
