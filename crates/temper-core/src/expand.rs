@@ -36,11 +36,7 @@ impl Expansion {
     /// Gives the jobs of a layout their keys.
     #[must_use]
     pub fn of(layout: Layout) -> Self {
-        let datasets: Vec<Digest> = layout
-            .datasets()
-            .iter()
-            .map(PinnedDataset::digest)
-            .collect();
+        let trainings = TrainingKeys::of(&layout);
         let mut keys: Vec<Digest> = Vec::with_capacity(layout.jobs().len());
         for job in layout.jobs() {
             let key = if let (Some(train), Some(measurement)) =
@@ -49,9 +45,7 @@ impl Expansion {
                 // A training comes before what depends on it.
                 key::measurement_key(&measurement, keys[train as usize])
             } else {
-                let place = layout.cells()[job.cell as usize].place;
-                let dataset = datasets[place.dataset as usize];
-                key::training_key_on(&layout.training(job), dataset)
+                trainings.key(&layout, job)
             };
             keys.push(key);
         }
@@ -84,5 +78,21 @@ impl Expansion {
     pub fn specs(&self) -> impl ExactSizeIterator<Item = (Digest, JobSpec)> {
         self.jobs()
             .map(|(key, job)| (key, self.layout.job_spec(job)))
+    }
+}
+
+/// Digests of a layout's datasets, taken once for the keys of all its trainings.
+struct TrainingKeys(Vec<Digest>);
+
+impl TrainingKeys {
+    fn of(layout: &Layout) -> Self {
+        let datasets = layout.datasets().iter();
+        Self(datasets.map(PinnedDataset::digest).collect())
+    }
+
+    /// Key of a job's training: itself, or the one that it depends on.
+    fn key(&self, layout: &Layout, job: &Job) -> Digest {
+        let place = layout.cells()[job.cell as usize].place;
+        key::training_key_on(&layout.training(job), self.0[place.dataset as usize])
     }
 }

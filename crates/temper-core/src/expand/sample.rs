@@ -1,4 +1,4 @@
-use super::{Job, Layout};
+use super::{Job, Layout, TrainingKeys};
 use crate::{Digest, key};
 
 /// Most jobs that are all taken.
@@ -26,7 +26,8 @@ impl Sample {
         } else {
             spread(count)
         };
-        let keys = jobs.iter().map(|&job| key_of(layout, job));
+        let trainings = TrainingKeys::of(layout);
+        let keys = jobs.iter().map(|&job| key_of(layout, &trainings, job));
         Self {
             keys: keys.collect(),
             jobs,
@@ -46,10 +47,9 @@ fn spread(count: u32) -> Vec<u32> {
     places
 }
 
-fn key_of(layout: &Layout, job: u32) -> Digest {
+fn key_of(layout: &Layout, trainings: &TrainingKeys, job: u32) -> Digest {
     let job: &Job = &layout.jobs()[job as usize];
-    let training = layout.training(job);
-    let train = key::training_key_on(&training, training.dataset.digest());
+    let train = trainings.key(layout, job);
     match layout.measurement(job) {
         None => train,
         Some(measurement) => key::measurement_key(&measurement, train),
