@@ -4,8 +4,8 @@ use std::{fmt::Display, io::Write as _};
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use temper_proto::v1::{
-    AttemptOutcome, EpochMetrics, FailureClass, JobKind, JobState, LogLevel, MaskingFlag, Role,
-    SweepPreview, SweepState,
+    AttemptOutcome, Constraint, EpochMetrics, FailureClass, JobKind, JobState, LogLevel,
+    MaskingFlag, Role, SweepPreview, SweepState,
 };
 
 /// The exit status by which shells tell a death by SIGPIPE.
@@ -154,6 +154,12 @@ pub fn masking_flag(flag: i32) -> String {
 pub fn log_level(level: i32) -> String {
     let level = LogLevel::try_from(level).unwrap_or_default();
     plain(level.as_str_name(), "LOG_LEVEL_").to_uppercase()
+}
+
+/// What keeps a worker from a job, `device-kind`.
+pub fn constraint(constraint: i32) -> String {
+    let constraint = Constraint::try_from(constraint).unwrap_or_default();
+    plain(constraint.as_str_name(), "CONSTRAINT_")
 }
 
 /// What a token may, `submitter`; empty where there is no token.

@@ -6,6 +6,7 @@ use temper_core::{
     Violations,
     catalog::{Catalog, Input, LookupError},
     expand::Layout,
+    placement::Placement,
     spec::SweepSpec,
     validate,
 };
@@ -38,6 +39,8 @@ pub struct Envelope<'a> {
     pub display_name: &'a str,
     pub priority: i32,
     pub labels: &'a BTreeMap<String, String>,
+    pub placement: &'a Placement,
+    pub parallel_jobs: i32,
 }
 
 /// Adds what is wrong with the things around the spec.
@@ -52,15 +55,28 @@ pub fn check_envelope(envelope: &Envelope<'_>, violations: &mut Violations) {
         "priority",
         || format!("{} is outside -1000 to 1000", envelope.priority),
     );
-    violations.require(envelope.labels.len() <= MAX_LABELS, "labels", || {
+    check_labels("labels", envelope.labels, violations);
+    check_labels(
+        "placement.worker_labels",
+        &envelope.placement.labels,
+        violations,
+    );
+    violations.require(envelope.parallel_jobs >= 0, "parallel_jobs", || {
+        format!("{} is below 0", envelope.parallel_jobs)
+    });
+}
+
+/// Adds what is wrong with labels, of sweeps or of workers.
+pub fn check_labels(field: &str, labels: &BTreeMap<String, String>, violations: &mut Violations) {
+    violations.require(labels.len() <= MAX_LABELS, field, || {
         format!(
             "has {} entries; at most {MAX_LABELS} are allowed",
-            envelope.labels.len()
+            labels.len()
         )
     });
-    for (key, value) in envelope.labels {
+    for (key, value) in labels {
         let fits = !key.is_empty() && key.len() <= MAX_TEXT && value.len() <= MAX_TEXT;
-        violations.require(fits, &format!("labels[{key}]"), || {
+        violations.require(fits, &format!("{field}[{key}]"), || {
             format!("a key must not be empty, and neither part longer than {MAX_TEXT} bytes")
         });
     }

@@ -13,6 +13,7 @@ mod error;
 pub mod expand;
 pub mod job;
 pub mod key;
+pub mod placement;
 pub mod random;
 pub mod report;
 pub mod rules;

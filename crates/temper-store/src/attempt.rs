@@ -113,6 +113,9 @@ impl Store {
         };
         let state = job_fail(&mut tx, &held, &failure).await?;
         tx.commit().await?;
+        if state == JobState::Failed {
+            self.sweeps_break(held.job).await;
+        }
         Ok(state)
     }
 }

@@ -251,6 +251,9 @@ async fn job_succeed(
         ..End::plain(AttemptOutcome::Succeeded)
     };
     attempt_end(tx, held, &end).await?;
+    if let Some(peak) = end.peak_memory {
+        footprint_note(tx, held, peak).await?;
+    }
     sqlx::query!(
         "UPDATE temper.job SET state = $2, message = '', finished_at = now()
         WHERE id = $1 AND state = 'leased' AND fence = $3",
@@ -356,4 +359,28 @@ fn audit_objection(mode: CurveMode, audit: Audit, points: &[Point]) -> Option<St
     } else {
         None
     }
+}
+
+/// Notes what the job took of its device's memory, if that is less than what others like it took.
+async fn footprint_note(tx: &mut Tx, held: &Held, peak: i64) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE temper.footprint
+        SET cpu_peak_bytes = CASE ran.kind WHEN 'cpu' THEN $3 ELSE cpu_peak_bytes END,
+            cuda_peak_bytes = CASE ran.kind WHEN 'cuda' THEN $3 ELSE cuda_peak_bytes END
+        FROM (
+            SELECT job.footprint_id, split_part(attempt.device, ':', 1) AS kind
+            FROM temper.job JOIN temper.attempt ON attempt.job_id = job.id
+            WHERE job.id = $1 AND attempt.fence = $2
+        ) AS ran
+        WHERE footprint.id = ran.footprint_id AND (
+            (ran.kind = 'cpu' AND (cpu_peak_bytes IS NULL OR cpu_peak_bytes > $3))
+            OR (ran.kind = 'cuda' AND (cuda_peak_bytes IS NULL OR cuda_peak_bytes > $3))
+        )",
+        held.job.0,
+        held.fence,
+        peak,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }

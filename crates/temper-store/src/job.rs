@@ -1,6 +1,7 @@
 //! Jobs, as people look at them.
 
 mod cancel;
+mod explain;
 mod retry;
 
 use std::{fmt, num::ParseIntError};
@@ -14,6 +15,7 @@ use temper_core::{
 };
 use uuid::Uuid;
 
+pub use explain::{Explanation, WantingSweep, WorkerFit};
 pub use retry::Retried;
 
 use crate::{

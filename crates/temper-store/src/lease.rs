@@ -195,8 +195,11 @@ impl Store {
                 message,
                 peak_memory: None,
             };
-            job_fail(&mut tx, &held, &failure).await?;
+            let state = job_fail(&mut tx, &held, &failure).await?;
             tx.commit().await?;
+            if state == JobState::Failed {
+                self.sweeps_break(held.job).await;
+            }
             expired.push(held.job);
         }
         Ok(expired)

@@ -23,6 +23,7 @@ mod lease;
 mod log;
 #[cfg(feature = "local")]
 pub mod postgres;
+mod queue;
 mod ready;
 mod store;
 mod sweep;
@@ -39,14 +40,18 @@ pub use checkpoint::Checkpoint;
 pub use complete::{BestModel, Measured, Trained};
 pub use curve::{CellCurve, Curve, CurveFacts};
 pub use error::StoreError;
-pub use job::{JobChanges, JobDetail, JobId, JobPage, JobRow, JobsQuery, Retried, SnapshotToken};
+pub use job::{
+    Explanation, JobChanges, JobDetail, JobId, JobPage, JobRow, JobsQuery, Retried, SnapshotToken,
+    WantingSweep, WorkerFit,
+};
 pub use lease::{Claim, LeaseRef, LeaseStatus};
 pub use log::{LogLine, LogPage, LogQuery, MAX_LOG_LINES, MAX_LOG_MESSAGE};
+pub use queue::Fitness;
 pub use ready::JobReady;
 pub use store::Store;
 pub use sweep::{
-    JobCounts, NewSweep, SweepChanges, SweepCreated, SweepCursor, SweepExtension, SweepFilter,
-    SweepPage, SweepPreview, SweepRequest, SweepRow, SweepState,
+    BREAKER, JobCounts, NewSweep, SweepChanges, SweepCreated, SweepCursor, SweepExtension,
+    SweepFilter, SweepPage, SweepPreview, SweepRequest, SweepRow, SweepState,
 };
 pub use token::{NewToken, TokenCursor, TokenPage, TokenRow};
 pub use worker::{NewWorker, WorkerRef};

@@ -1,5 +1,6 @@
 //! Sweeps: what was asked for, and where it stands.
 
+mod breaker;
 mod cancel;
 mod cells;
 mod create;
@@ -15,14 +16,17 @@ use std::{collections::BTreeMap, fmt};
 
 use chrono::{DateTime, Utc};
 use sqlx::types::Json;
-use temper_core::{Digest, catalog::Input, expand::Expansion, spec::SweepSpec};
+use temper_core::{
+    Digest, catalog::Input, expand::Expansion, placement::Placement, spec::SweepSpec,
+};
 use uuid::Uuid;
 
+pub use breaker::BREAKER;
 pub use extend::SweepExtension;
 pub use preview::SweepPreview;
 pub use steer::SweepChanges;
 
-use crate::{Store, StoreError, value::stored};
+use crate::{Store, StoreError, queue, value::stored};
 
 /// A sweep to be stored.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +43,10 @@ pub struct NewSweep<'a> {
     pub labels: &'a BTreeMap<String, String>,
     /// Higher ones are leased first.
     pub priority: i32,
+    /// What it asks of workers.
+    pub placement: &'a Placement,
+    /// Jobs of it that may be leased at a time, above 0; none: any number.
+    pub parallel_jobs: Option<u32>,
     /// What was asked for.
     pub spec: &'a SweepSpec,
     /// What it comes to.
@@ -80,6 +88,10 @@ pub struct SweepRow {
     pub labels: BTreeMap<String, String>,
     /// Priority of its jobs.
     pub priority: i32,
+    /// What it asks of workers.
+    pub placement: Placement,
+    /// Jobs of it that may be leased at a time; none: any number.
+    pub parallel_jobs: Option<u32>,
     /// When it was submitted.
     pub created_at: DateTime<Utc>,
     /// When it was cancelled, if it was.
@@ -206,6 +218,10 @@ struct SweepRecord {
     display_name: String,
     labels: Json<BTreeMap<String, String>>,
     priority: i32,
+    device_kind: Option<String>,
+    worker_labels: Json<BTreeMap<String, String>>,
+    memory_bytes: Option<i64>,
+    parallel_jobs: Option<i32>,
     created_at: DateTime<Utc>,
     cancelled_at: Option<DateTime<Utc>>,
     paused_at: Option<DateTime<Utc>>,
@@ -228,13 +244,16 @@ macro_rules! sweep_records {
             SweepRecord,
             r#"SELECT sweep.id, sweep.owner, sweep.display_name,
                 sweep.labels AS "labels: Json<BTreeMap<String, String>>",
-                sweep.priority, sweep.created_at, sweep.cancelled_at, sweep.paused_at,
+                sweep.priority, queue.device_kind,
+                queue.labels AS "worker_labels: Json<BTreeMap<String, String>>",
+                queue.memory_bytes, sweep.parallel_jobs,
+                sweep.created_at, sweep.cancelled_at, sweep.paused_at,
                 sweep.pause_reason, sweep.revision, sweep.jobs_created,
                 cells.total AS "cells!", cells.succeeded AS "cells_succeeded!",
                 jobs.queued AS "queued!", jobs.leased AS "leased!",
                 jobs.succeeded AS "succeeded!", jobs.failed AS "failed!",
                 jobs.cancelled AS "cancelled!"
-            FROM temper.sweep
+            FROM temper.sweep JOIN temper.queue ON queue.id = sweep.queue_id
             CROSS JOIN LATERAL (
                 SELECT count(*) FILTER (WHERE job.state = 'queued') AS queued,
                     count(*) FILTER (WHERE job.state = 'leased') AS leased,
@@ -281,6 +300,15 @@ impl SweepRecord {
             display_name: self.display_name,
             labels: self.labels.0,
             priority: self.priority,
+            placement: queue::placement(
+                self.device_kind.as_deref(),
+                self.worker_labels.0,
+                self.memory_bytes,
+            )?,
+            parallel_jobs: self
+                .parallel_jobs
+                .map(|jobs| stored(jobs, "limit"))
+                .transpose()?,
             created_at: self.created_at,
             cancelled_at: self.cancelled_at,
             paused_at: self.paused_at,

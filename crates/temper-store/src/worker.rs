@@ -1,3 +1,6 @@
+use std::{collections::BTreeMap, time::Duration};
+
+use sqlx::types::Json;
 use temper_core::spec::Precision;
 use uuid::Uuid;
 
@@ -27,6 +30,12 @@ pub struct NewWorker {
     pub result_versions: Vec<u32>,
     /// Number formats that its device computes in, at least one.
     pub precisions: Vec<Precision>,
+    /// What its operator says of it.
+    pub labels: BTreeMap<String, String>,
+    /// Time until it has to leave the machine; none: it may stay.
+    pub time_left: Option<Duration>,
+    /// Time that must be left for a job to be worth beginning.
+    pub least_time: Duration,
 }
 
 impl Store {
@@ -51,12 +60,16 @@ impl Store {
             .collect();
         let registered = sqlx::query!(
             "INSERT INTO temper.worker
-                (incarnation, name, device, memory_bytes, result_versions, precisions, token_id)
-            VALUES ($1, $2, $3, $4, $5, $6, $7)
+                (incarnation, name, device, memory_bytes, result_versions, precisions, token_id,
+                labels, ends_at, least_time)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, now() + make_interval(secs => $9),
+                make_interval(secs => $10))
             ON CONFLICT (incarnation) DO UPDATE SET name = excluded.name,
                 device = excluded.device, memory_bytes = excluded.memory_bytes,
                 result_versions = excluded.result_versions,
-                precisions = excluded.precisions, last_seen_at = now()
+                precisions = excluded.precisions, labels = excluded.labels,
+                ends_at = excluded.ends_at, least_time = excluded.least_time,
+                last_seen_at = now()
             WHERE worker.token_id = excluded.token_id",
             worker.worker.incarnation,
             worker.name,
@@ -65,6 +78,9 @@ impl Store {
             &versions,
             &precisions,
             worker.worker.token,
+            Json(&worker.labels) as _,
+            worker.time_left.map(|time| time.as_secs_f64()),
+            worker.least_time.as_secs_f64(),
         )
         .execute(&self.pool)
         .await?;
@@ -73,14 +89,36 @@ impl Store {
         }
         Ok(())
     }
+
+    /// Notes how much of its device's memory a worker has free, where that differs much from what was
+    /// noted before.
+    ///
+    /// # Errors
+    /// When the database fails. An unknown worker is none: it is told so when it asks for a job.
+    pub async fn worker_memory(&self, worker: WorkerRef, free: u64) -> Result<(), StoreError> {
+        let free: i64 = column(free, "the memory")?;
+        sqlx::query!(
+            "UPDATE temper.worker SET free_memory_bytes = $3
+            WHERE incarnation = $1 AND token_id = $2
+                AND (free_memory_bytes IS NULL OR abs(free_memory_bytes - $3) > $4)",
+            worker.incarnation,
+            worker.token,
+            free,
+            MUCH_MEMORY,
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
 }
+
+/// A difference of free memory that is noted, in bytes.
+const MUCH_MEMORY: i64 = 64 << 20;
 
 /// What a claim needs to know of its worker.
 pub(crate) struct WorkerFacts {
     pub(crate) name: String,
     pub(crate) device: String,
-    pub(crate) result_versions: Vec<i32>,
-    pub(crate) precisions: Vec<String>,
 }
 
 /// Notes that a worker was heard of, unless that was noted moments ago: polls come often.
@@ -96,7 +134,7 @@ pub(crate) async fn worker_seen(
             WHERE incarnation = $1 AND token_id = $2
                 AND last_seen_at < now() - interval '5 seconds'
         )
-        SELECT name, device, result_versions, precisions FROM temper.worker
+        SELECT name, device FROM temper.worker
         WHERE incarnation = $1 AND token_id = $2",
         worker.incarnation,
         worker.token,

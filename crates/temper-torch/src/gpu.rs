@@ -2,6 +2,8 @@
 
 use nvml_wrapper::{Nvml, enums::device::UsedGpuMemory, error::NvmlError};
 
+use crate::engine::Device;
+
 /// Bytes that this process holds on GPUs, libtorch's cache and the driver's context included; none
 /// where there is no driver, or where it knows this process by another number (a container without
 /// the host's process numbers). libtorch gives nothing back while it runs, so that this is the most
@@ -27,6 +29,38 @@ fn of_process(process: u32) -> Result<u64, NvmlError> {
             {
                 bytes += used;
             }
+        }
+    }
+    Ok(bytes)
+}
+
+/// Bytes of a GPU that are free, or held by this process for its next job; none where that is not
+/// known, or where the driver counts its devices in another way than libtorch.
+pub(crate) fn free(device: Device) -> Option<u64> {
+    let tch::Device::Cuda(index) = device.tch() else {
+        return None;
+    };
+    if std::env::var_os("CUDA_VISIBLE_DEVICES").is_some() {
+        return None;
+    }
+    match of_device(u32::try_from(index).ok()?) {
+        Ok(bytes) => Some(bytes),
+        Err(error) => {
+            tracing::debug!(%error, "memory of GPUs is not known");
+            None
+        }
+    }
+}
+
+fn of_device(index: u32) -> Result<u64, NvmlError> {
+    let nvml = Nvml::init()?;
+    let device = nvml.device_by_index(index)?;
+    let mut bytes = device.memory_info()?.free;
+    for running in device.running_compute_processes()? {
+        if let (true, UsedGpuMemory::Used(used)) =
+            (running.pid == std::process::id(), running.used_gpu_memory)
+        {
+            bytes += used;
         }
     }
     Ok(bytes)

@@ -34,7 +34,7 @@ pub use error::TorchError;
 pub use evaluator::{
     EvaluateObserver, EvaluateOutcome, Interim, Measurement, Progress, Stage, StoredModel, evaluate,
 };
-pub use memory::{PeakMemory, keep_freed_memory};
+pub use memory::{PeakMemory, free_memory, keep_freed_memory};
 pub use models::ARCHITECTURES;
 pub use trainer::{
     BestModel, Control, Interrupted, Observer, TrainOutcome, TrainedModel, Training, train,

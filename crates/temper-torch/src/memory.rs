@@ -44,6 +44,18 @@ impl PeakMemory {
     }
 }
 
+/// Bytes of the device's memory that a job of this process could have; none where it is not known. On
+/// the processor that is what Linux says is available, and what this process keeps for its next job.
+#[must_use]
+pub fn free_memory(device: Device) -> Option<u64> {
+    if device == Device::CPU {
+        let available = kibibytes("/proc/meminfo", "MemAvailable:")?;
+        Some(available + status("VmRSS:").unwrap_or_default())
+    } else {
+        gpu::free(device)
+    }
+}
+
 /// What glibc is told: to serve blocks of up to 1 GiB from its heap, and to keep what is freed.
 const TUNABLES: &str = "glibc.malloc.mmap_threshold=1073741824:\
                         glibc.malloc.trim_threshold=1099511627776:\
@@ -94,7 +106,12 @@ pub(crate) fn advice(reason: &str, size: usize, peak: Option<u64>) -> String {
 
 /// A number of bytes in `/proc/self/status`.
 fn status(name: &str) -> Option<u64> {
-    let facts = fs::read_to_string("/proc/self/status").ok()?;
+    kibibytes("/proc/self/status", name)
+}
+
+/// A number of bytes in a file that tells them in `kB`.
+fn kibibytes(path: &str, name: &str) -> Option<u64> {
+    let facts = fs::read_to_string(path).ok()?;
     let line = facts.lines().find_map(|line| line.strip_prefix(name))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kibibytes.checked_mul(1024)

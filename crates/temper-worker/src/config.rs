@@ -42,6 +42,20 @@ pub struct Config {
         value_parser = time
     )]
     pub checkpoint_every: Duration,
+    /// What this worker is, KEY=VALUE: sweeps may ask for workers with certain labels. Several times, or
+    /// separated by commas
+    #[arg(
+        long = "label",
+        env = "TEMPER_WORKER_LABELS",
+        value_name = "KEY=VALUE",
+        value_delimiter = ',',
+        value_parser = label
+    )]
+    pub labels: Vec<(String, String)>,
+    /// How long this worker may stay on the machine, such as 4h: it takes no job that could not write a
+    /// checkpoint before, and leaves a minute earlier [default: for ever]
+    #[arg(long, env = "TEMPER_WALL_TIME", value_name = "TIME", value_parser = time)]
+    pub wall_time: Option<Duration>,
     /// Stop when standard input ends: whoever started this worker is gone then, however it ended
     #[arg(long)]
     pub stop_on_stdin_eof: bool,
@@ -90,6 +104,13 @@ fn time(text: &str) -> Result<Duration, String> {
         .filter(|seconds| *seconds > 0)
         .map(Duration::from_secs)
         .ok_or_else(|| "a count of seconds, minutes or hours is wanted: 90s, 10m, 1h".to_owned())
+}
+
+/// Reads a label.
+fn label(text: &str) -> Result<(String, String), String> {
+    let label = text.split_once('=').filter(|(key, _)| !key.is_empty());
+    let (key, value) = label.ok_or("a label is KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 fn host() -> String {

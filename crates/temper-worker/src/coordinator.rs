@@ -36,7 +36,11 @@ impl Coordinator {
 
     /// A job, or none after a long poll. Whatever this incarnation is said to hold is given back first: it
     /// has one job at a time, and asks when it has none.
-    pub(crate) async fn lease(&self, incarnation: &str) -> Result<Option<v1::Assignment>, Status> {
+    pub(crate) async fn lease(
+        &self,
+        incarnation: &str,
+        free_memory: Option<u64>,
+    ) -> Result<Option<v1::Assignment>, Status> {
         let mut client = self.client.clone();
         let wait = i64::try_from(LONG_POLL.as_secs()).unwrap_or(i64::MAX);
         let request = v1::LeaseRequest {
@@ -46,6 +50,9 @@ impl Coordinator {
                 nanos: 0,
             }),
             idle: true,
+            free_memory_bytes: free_memory
+                .and_then(|bytes| i64::try_from(bytes).ok())
+                .unwrap_or_default(),
         };
         let answer = limited(LONG_POLL + CALL_LIMIT, client.lease(request)).await?;
         Ok(answer.assignment)

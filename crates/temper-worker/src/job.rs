@@ -9,6 +9,7 @@ use temper_service::{
     stop::{Stop, Tasks},
 };
 use temper_torch::{Control, Device};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -33,8 +34,18 @@ pub(crate) struct Host {
     pub capture: Capture,
     pub device: Device,
     pub checkpoint_every: Duration,
+    /// When this process has to be gone; none: never.
+    pub leaves_at: Option<Instant>,
     pub stop: Stop,
     pub tasks: Tasks,
+}
+
+impl Host {
+    /// How long this process may still stay on the machine; none: for ever.
+    pub(crate) fn time_left(&self) -> Option<Duration> {
+        let now = Instant::now();
+        self.leaves_at.map(|end| end.saturating_duration_since(now))
+    }
 }
 
 /// What came with a registration.

@@ -11,6 +11,7 @@ use temper_service::{
     status,
     stop::{Stop, TaskPanicked, Tasks},
 };
+use temper_torch::free_memory;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 use tracing::Instrument as _;
@@ -30,6 +31,9 @@ use crate::{
 
 /// A poll that ends sooner than this without a job was no long poll.
 const SHORT_POLL: Duration = Duration::from_millis(500);
+
+/// What is left of the time on the machine when a worker begins to leave: for its checkpoint.
+const LAST_MINUTE: Duration = Duration::from_mins(1);
 
 /// How long the step that runs may take to notice a cut.
 const LAST_STEP: Duration = Duration::from_secs(5);
@@ -104,9 +108,14 @@ pub async fn run_with(
         capture,
         device: config.device,
         checkpoint_every: config.checkpoint_every,
+        leaves_at: config.wall_time.map(|time| Instant::now() + time),
         tasks: Tasks::new(&stop),
         stop: stop.clone(),
     };
+    if let Some(time) = host.time_left() {
+        let leaving = leave(time.saturating_sub(LAST_MINUTE), stop.clone());
+        host.tasks.spawn("wall-time", leaving);
+    }
     let ended = tokio::select! {
         ended = work(&config, &host, &coordinator) => ended,
         () = stop.cut.cancelled() => {
@@ -126,6 +135,11 @@ async fn work(config: &Config, host: &Host, coordinator: &Coordinator) -> Result
     let mut backoff = Backoff::new();
     while let Some(terms) = register(config, host, coordinator).await? {
         loop {
+            if is_late(host, &terms) {
+                tracing::info!("too little time is left on this machine for another job");
+                host.stop.gracefully();
+                return Ok(());
+            }
             match lease(host, &terms).await {
                 Leased::Job(assignment) => {
                     backoff = Backoff::new();
@@ -145,6 +159,23 @@ async fn work(config: &Config, host: &Host, coordinator: &Coordinator) -> Result
     Ok(())
 }
 
+/// Whether the coordinator would not give this worker a job any more: too little time is left.
+fn is_late(host: &Host, terms: &Terms) -> bool {
+    let least = host.checkpoint_every + terms.timing.duration;
+    host.time_left().is_some_and(|left| left < least)
+}
+
+/// Stops after so long, unless something else does before.
+async fn leave(after: Duration, stop: Stop) {
+    tokio::select! {
+        () = tokio::time::sleep(after) => {
+            tracing::warn!("the time on this machine is nearly over: stopping");
+            stop.gracefully();
+        }
+        () = stop.graceful.cancelled() => {}
+    }
+}
+
 /// Introduces this process under a fresh incarnation; none when it is to stop first.
 async fn register(
     config: &Config,
@@ -160,6 +191,9 @@ async fn register(
         memory_bytes: config.memory_bytes(),
         result_versions: vec![RESULT_VERSION],
         precisions: precisions.to_vec(),
+        labels: config.labels.iter().cloned().collect(),
+        time_left: host.time_left().and_then(|time| time.try_into().ok()),
+        checkpoint_interval: config.checkpoint_every.try_into().ok(),
     };
     let attempts = async {
         let (mut backoff, mut told) = (Backoff::new(), false);
@@ -223,7 +257,7 @@ async fn lease(host: &Host, terms: &Terms) -> Leased {
             biased;
             () = host.stop.graceful.cancelled() => return Leased::Stopping,
             // Dropped while a job is on its way, the lease simply runs out.
-            answer = terms.coordinator.lease(&terms.incarnation) => answer,
+            answer = terms.coordinator.lease(&terms.incarnation, free_memory(host.device)) => answer,
         };
         match answer {
             Ok(Some(assignment)) => return Leased::Job(Box::new(assignment)),
@@ -356,6 +390,25 @@ mod tests {
         assert!(matches!(running.call().await, Call::Register(_)));
         stop.gracefully();
         session.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn worker_with_too_little_time_left_asks_for_nothing_and_ends() {
+        let mut running = Running::start(anywhere(), Script::default()).await;
+        let mut config = config(&running);
+        config.wall_time = Some(config.checkpoint_every);
+        run(config, Capture::default(), Stop::new()).await.unwrap();
+        assert!(matches!(running.call().await, Call::Register(_)));
+        assert!(running.calls.try_recv().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn worker_stops_before_its_time_is_over() {
+        let stop = Stop::new();
+        let began = Instant::now();
+        leave(Duration::from_hours(1), stop.clone()).await;
+        assert!(stop.graceful.is_cancelled());
+        assert_eq!(began.elapsed(), Duration::from_hours(1));
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ mod attempts;
 mod cancel;
 mod catalog;
 mod datasets;
+mod explain;
 mod job;
 mod jobs;
 mod logs;
@@ -44,6 +45,8 @@ pub enum Command {
     Attempts(attempts::Args),
     /// Print what an attempt at a job logged
     Logs(logs::Args),
+    /// Say why a job is not running: what it waits for, and what each worker lacks
+    Explain(explain::Args),
     /// Try failed jobs of a sweep again
     Retry(retry::Args),
     /// Show clean, robust and expected accuracy of a sweep's groups
@@ -54,7 +57,7 @@ pub enum Command {
     Pause(steer::Pause),
     /// Let a paused sweep go on
     Resume(steer::Resume),
-    /// Change a sweep's name, priority or labels
+    /// Change a sweep's name, priority, labels, or what it asks of workers
     Update(steer::Update),
     /// Add seeds, schedules, models, datasets, strengths or evaluations to a sweep
     Extend(steer::Extend),
@@ -88,6 +91,7 @@ impl Command {
             Self::Job(args) => job::run(args).await?,
             Self::Attempts(args) => attempts::run(args).await?,
             Self::Logs(args) => logs::run(args).await?,
+            Self::Explain(args) => explain::run(args).await?,
             Self::Retry(args) => retry::run(args).await?,
             Self::Results(args) => results::run(args).await?,
             Self::Schedule(args) => schedule::run(&args)?,

@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use clap::builder::PossibleValuesParser;
+use temper_core::placement::DeviceKind;
 use temper_proto::{
     SweepName,
     v1::{
-        DeleteSweepRequest, ExtendSweepRequest, PauseSweepRequest, ResumeSweepRequest, Sweep,
-        UpdateSweepRequest,
+        self, DeleteSweepRequest, ExtendSweepRequest, PauseSweepRequest, Placement,
+        ResumeSweepRequest, Sweep, UpdateSweepRequest,
     },
 };
 
@@ -88,7 +90,10 @@ impl Resume {
 
 /// `temper update`.
 #[derive(clap::Args)]
-#[group(id = "change", required = true, multiple = true, args = ["display_name", "priority", "labels", "no_labels"])]
+#[group(id = "change", required = true, multiple = true, args = [
+    "display_name", "priority", "labels", "no_labels", "parallel_jobs", "device_kind",
+    "worker_labels", "memory_bytes", "anywhere"
+])]
 pub struct Update {
     #[command(flatten)]
     target: Target,
@@ -104,6 +109,21 @@ pub struct Update {
     /// Take all labels away
     #[arg(long, conflicts_with = "labels")]
     no_labels: bool,
+    /// Jobs of it that may run at a time; 0: any number
+    #[arg(long, value_name = "N")]
+    parallel_jobs: Option<u16>,
+    /// The kind of device that its jobs want; what is asked of workers is replaced as a whole
+    #[arg(long, value_parser = PossibleValuesParser::new(DeviceKind::ALL.map(DeviceKind::as_str)))]
+    device_kind: Option<String>,
+    /// A label that its workers must bear; may be given several times
+    #[arg(long = "worker-label", value_name = "KEY=VALUE", value_parser = names::label)]
+    worker_labels: Vec<(String, String)>,
+    /// Memory of the device that must be free, in bytes, until it is known what its jobs take
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(i64).range(1..))]
+    memory_bytes: Option<i64>,
+    /// Ask nothing of workers any more
+    #[arg(long, conflicts_with_all = ["device_kind", "worker_labels", "memory_bytes"])]
+    anywhere: bool,
 }
 
 impl Update {
@@ -117,6 +137,19 @@ impl Update {
         change("display_name", self.display_name.is_some());
         change("priority", self.priority.is_some());
         change("labels", self.no_labels || !self.labels.is_empty());
+        change("parallel_jobs", self.parallel_jobs.is_some());
+        let kind = self.device_kind.as_deref().and_then(DeviceKind::from_name);
+        let placement = Placement {
+            device_kind: kind
+                .map_or(v1::DeviceKind::Unspecified, v1::DeviceKind::from)
+                .into(),
+            worker_labels: self.worker_labels.into_iter().collect(),
+            memory_bytes: self.memory_bytes.unwrap_or_default(),
+        };
+        change(
+            "placement",
+            self.anywhere || placement != Placement::default(),
+        );
         let request = UpdateSweepRequest {
             sweep: Some(Sweep {
                 name: self.target.name(),
@@ -124,6 +157,8 @@ impl Update {
                 display_name: self.display_name.unwrap_or_default(),
                 priority: self.priority.unwrap_or_default(),
                 labels: self.labels.into_iter().collect(),
+                parallel_jobs: self.parallel_jobs.unwrap_or_default().into(),
+                placement: Some(placement),
                 ..Sweep::default()
             }),
             update_mask: Some(prost_types::FieldMask { paths }),

@@ -54,6 +54,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         output::print_json(&sweep)?;
         return Ok(ExitCode::SUCCESS);
     }
+    for warning in &sweep.warnings {
+        eprintln!("warning: {warning}");
+    }
     if request.validate_only {
         output::line(format_args!("valid: {}", counts(&sweep)));
         sweep.preview.iter().for_each(output::preview);

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use temper_core::{
     catalog::{Input, InputKind},
     expand::Layout,
+    placement::Placement,
 };
 use temper_proto::{JobName, SweepName, v1};
 use temper_store::{
@@ -41,7 +42,15 @@ pub fn sweep(row: SweepRow, request: Option<&SweepRequest>) -> v1::Sweep {
         pause_reason: row.pause_reason,
         owner: row.owner,
         preview: None,
+        placement: placement(&row.placement),
+        parallel_jobs: row.parallel_jobs.map_or(0, count),
+        warnings: Vec::new(),
     }
+}
+
+/// What a sweep asks of workers; none for nothing.
+pub fn placement(placement: &Placement) -> Option<v1::Placement> {
+    (*placement != Placement::default()).then(|| placement.into())
 }
 
 /// A sweep that is not stored, with what it would come to.

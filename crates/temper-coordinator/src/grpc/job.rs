@@ -15,7 +15,7 @@ use temper_service::{
 use temper_store::{Actor, AttemptsQuery, JobId, JobsQuery};
 use tonic::{Request, Response, Status};
 
-use super::{encode, logs, page, refused};
+use super::{encode, explain, logs, page, refused};
 use crate::Shared;
 
 pub struct Jobs(pub Arc<Shared>);
@@ -146,6 +146,16 @@ impl v1::job_service_server::JobService for Jobs {
             attempts: listed.attempts.into_iter().map(encode::attempt).collect(),
             next_page_token: page::token(listed.next.as_ref()),
         }))
+    }
+
+    async fn explain_job(
+        &self,
+        request: Request<v1::ExplainJobRequest>,
+    ) -> Result<Response<v1::ExplainJobResponse>, Status> {
+        let JobName(id) = field("name", &request.get_ref().name)?;
+        let explanation = self.0.store.job_explain(JobId(id)).await;
+        let explanation = explanation.map_err(refused)?;
+        Ok(Response::new(explain::explained(explanation)))
     }
 
     type GetLogsStream = logs::Messages;

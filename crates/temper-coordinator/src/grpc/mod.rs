@@ -2,6 +2,7 @@
 
 mod admin;
 mod encode;
+mod explain;
 mod job;
 mod list;
 mod logs;

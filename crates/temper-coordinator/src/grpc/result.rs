@@ -1,5 +1,7 @@
 //! What workers report, decoded: mistakes are named by their fields.
 
+use std::time::Duration;
+
 use temper_core::{
     Violations,
     curve::Point,
@@ -101,6 +103,15 @@ pub fn check_path(name: &str, path: &str, lease: &LeaseRef) -> Result<(), Status
             format!("`{path}` is not {{key}}/{}/{{file}}", lease.fence),
         )),
     }
+}
+
+/// A length of time that may be absent.
+pub fn duration(
+    name: &str,
+    time: Option<prost_types::Duration>,
+) -> Result<Option<Duration>, Status> {
+    let read = time.map(Duration::try_from).transpose();
+    read.map_err(|error| bad_field(name, error.to_string()))
 }
 
 /// A count that the protocol writes with a sign.

@@ -8,20 +8,27 @@ use temper_core::{
     expand::Expansion,
     spec::{Hyperparameters, SweepSpec},
 };
-use temper_proto::{SweepName, parse_sweep_spec, v1};
+use temper_proto::{SweepName, parse_placement, parse_sweep_spec, v1};
 use temper_service::status::{self, bad_field, field};
 use temper_store::{Actor, StoreError, SweepChanges, SweepExtension, SweepRequest};
 use tonic::{Response, Status};
 use uuid::Uuid;
 
 use super::{
-    encode, refused,
+    encode, explain, refused,
+    submission::limit,
     sweep::{Sweeps, blocking},
 };
 use crate::submit::{self, Envelope, LaidOut};
 
 /// What an update may name.
-const UPDATABLE: [&str; 3] = ["display_name", "priority", "labels"];
+const UPDATABLE: [&str; 5] = [
+    "display_name",
+    "priority",
+    "labels",
+    "placement",
+    "parallel_jobs",
+];
 
 /// The revision that an etag stands for; none for an empty one.
 pub fn revision(etag: &str) -> Result<Option<i64>, Status> {
@@ -49,10 +56,13 @@ impl Update {
         let revision = revision(&wanted.etag)?;
         let labels: BTreeMap<String, String> = wanted.labels.into_iter().collect();
         let mut violations = Violations::default();
+        let placement = parse_placement(wanted.placement.as_ref(), "placement", &mut violations);
         let envelope = Envelope {
             display_name: &wanted.display_name,
             priority: wanted.priority,
             labels: &labels,
+            placement: &placement,
+            parallel_jobs: wanted.parallel_jobs,
         };
         submit::check_envelope(&envelope, &mut violations);
         let mut violations = violations.below("sweep");
@@ -73,6 +83,8 @@ impl Update {
         let name = changes("display_name", !wanted.display_name.is_empty());
         let priority = changes("priority", wanted.priority != 0);
         let relabel = changes("labels", !labels.is_empty());
+        let place = changes("placement", wanted.placement.is_some());
+        let limits = changes("parallel_jobs", wanted.parallel_jobs != 0);
         Ok(Self {
             sweep,
             revision,
@@ -80,6 +92,8 @@ impl Update {
                 display_name: name.then_some(wanted.display_name),
                 priority: priority.then_some(wanted.priority),
                 labels: relabel.then_some(labels),
+                placement: place.then_some(placement),
+                parallel_jobs: limits.then(|| limit(wanted.parallel_jobs)),
             },
         })
     }
@@ -105,31 +119,35 @@ pub async fn extend(
         .lay_out(&spec, violations, |all| in_request(&all))
         .await?;
     check_inputs(&before, &laid_out.inputs)?;
+    let warnings = explain::warnings(store, &row.placement, &laid_out.layout);
+    let warnings = warnings.await.map_err(refused)?;
     if validate_only {
-        let preview = sweeps.preview(&laid_out).await?;
+        let (preview, laid_out) = sweeps.preview(laid_out).await?;
         let sweep = v1::Sweep {
             spec: Some((&spec).into()),
+            warnings,
             ..encode::previewed(preview, &laid_out.layout)
         };
         return Ok(Response::new(sweep));
     }
-    if spec == before.spec {
-        return sweeps.sweep(id).await;
+    if spec != before.spec {
+        let LaidOut { layout, inputs } = laid_out;
+        let expansion = blocking(move || Expansion::of(layout)).await?;
+        let extension = SweepExtension {
+            sweep: id,
+            revision: row.revision,
+            spec: &spec,
+            expansion: &expansion,
+            inputs: &inputs,
+            evaluations: before.spec.evaluations.len(),
+        };
+        let created = store.sweep_extend(actor, extension).await;
+        let created = created.map_err(refused)?;
+        tracing::info!(sweep = %id, jobs_created = created, "sweep extended");
     }
-    let LaidOut { layout, inputs } = laid_out;
-    let expansion = blocking(move || Expansion::of(layout)).await?;
-    let extension = SweepExtension {
-        sweep: id,
-        revision: row.revision,
-        spec: &spec,
-        expansion: &expansion,
-        inputs: &inputs,
-        evaluations: before.spec.evaluations.len(),
-    };
-    let created = store.sweep_extend(actor, extension).await;
-    let created = created.map_err(refused)?;
-    tracing::info!(sweep = %id, jobs_created = created, "sweep extended");
-    sweeps.sweep(id).await
+    let mut answer = sweeps.sweep(id).await?;
+    answer.get_mut().warnings = warnings;
+    Ok(answer)
 }
 
 /// The spec with what the request adds, each value once.

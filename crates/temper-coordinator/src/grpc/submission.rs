@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use temper_core::{Digest, Violations, catalog::Input, expand::Expansion, key, spec::SweepSpec};
-use temper_proto::{parse_sweep_spec, v1};
+use temper_core::{
+    Digest, Violations, catalog::Input, expand::Expansion, key, placement::Placement,
+    spec::SweepSpec,
+};
+use temper_proto::{parse_placement, parse_sweep_spec, v1};
 use temper_store::NewSweep;
 use uuid::Uuid;
 
-use super::encode;
+use super::{count, encode};
 use crate::submit::{self, Envelope, LaidOut};
 
 /// A request to create a sweep, read.
@@ -17,6 +20,8 @@ pub struct Submission {
     display_name: String,
     priority: i32,
     labels: BTreeMap<String, String>,
+    pub placement: Placement,
+    parallel_jobs: Option<u32>,
     pub spec: SweepSpec,
 }
 
@@ -30,10 +35,13 @@ impl Submission {
             text => violations.take("request_id", text.parse::<Uuid>()),
         };
         let labels = sweep.labels.into_iter().collect();
+        let placement = parse_placement(sweep.placement.as_ref(), "placement", &mut violations);
         let envelope = Envelope {
             display_name: &sweep.display_name,
             priority: sweep.priority,
             labels: &labels,
+            placement: &placement,
+            parallel_jobs: sweep.parallel_jobs,
         };
         submit::check_envelope(&envelope, &mut violations);
         let spec = parse_sweep_spec(&sweep.spec.unwrap_or_default(), &mut violations);
@@ -43,6 +51,8 @@ impl Submission {
             display_name: sweep.display_name,
             priority: sweep.priority,
             labels,
+            placement,
+            parallel_jobs: limit(sweep.parallel_jobs),
             spec,
         };
         (submission, violations)
@@ -50,7 +60,14 @@ impl Submission {
 
     /// By what a repeated request is told from another one under the same id.
     fn digest(&self) -> Digest {
-        key::digest_of(&(&self.display_name, self.priority, &self.labels, &self.spec))
+        let said = (&self.display_name, self.priority, &self.labels, &self.spec);
+        let placed = (&self.placement, self.parallel_jobs);
+        // Without either it is the digest from before there were any.
+        if placed == (&Placement::default(), None) {
+            key::digest_of(&said)
+        } else {
+            key::digest_of(&(said, placed))
+        }
     }
 
     pub fn new_sweep<'a>(
@@ -65,6 +82,8 @@ impl Submission {
             display_name: &self.display_name,
             labels: &self.labels,
             priority: self.priority,
+            placement: &self.placement,
+            parallel_jobs: self.parallel_jobs,
             spec: &self.spec,
             expansion,
             inputs,
@@ -78,8 +97,15 @@ impl Submission {
             spec: Some((&self.spec).into()),
             priority: self.priority,
             labels: self.labels.clone().into_iter().collect(),
+            placement: encode::placement(&self.placement),
+            parallel_jobs: self.parallel_jobs.map_or(0, count),
             inputs: laid_out.inputs.iter().map(encode::input).collect(),
             ..encode::previewed(preview, &laid_out.layout)
         }
     }
+}
+
+/// A limit of jobs; none for 0, which stands for any number. What is below 0 is refused elsewhere.
+pub fn limit(parallel_jobs: i32) -> Option<u32> {
+    u32::try_from(parallel_jobs).ok().filter(|jobs| *jobs > 0)
 }

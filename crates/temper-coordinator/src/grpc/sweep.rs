@@ -16,7 +16,7 @@ use temper_store::Actor;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{encode, list, refused, steer, submission::Submission, watch};
+use super::{encode, explain, list, refused, steer, submission::Submission, watch};
 use crate::{
     Shared,
     pin::{self, Failure, Pinned},
@@ -35,9 +35,15 @@ impl v1::sweep_service_server::SweepService for Sweeps {
         let (submission, violations) = Submission::read(request.into_inner());
         let below = |violations: Violations| violations.below("sweep");
         let laid_out = self.lay_out(&submission.spec, violations, below).await?;
+        let store = &self.0.store;
+        let warnings = explain::warnings(store, &submission.placement, &laid_out.layout);
+        let warnings = warnings.await.map_err(refused)?;
         if submission.validate_only {
-            let preview = self.preview(&laid_out).await?;
-            return Ok(Response::new(submission.previewed(preview, &laid_out)));
+            let (preview, laid_out) = self.preview(laid_out).await?;
+            return Ok(Response::new(v1::Sweep {
+                warnings,
+                ..submission.previewed(preview, &laid_out)
+            }));
         }
         let LaidOut { layout, inputs } = laid_out;
         let expansion = blocking(move || Expansion::of(layout)).await?;
@@ -54,7 +60,9 @@ impl v1::sweep_service_server::SweepService for Sweeps {
             tracing::info!(sweep = %created.id, cells = expansion.layout().cells().len(),
                 jobs_created = created.jobs_created, "sweep submitted");
         }
-        self.sweep(created.id).await
+        let mut answer = self.sweep(created.id).await?;
+        answer.get_mut().warnings = warnings;
+        Ok(answer)
     }
 
     async fn get_sweep(
@@ -200,12 +208,13 @@ impl Sweeps {
             })
     }
 
-    pub async fn preview(&self, laid_out: &LaidOut) -> Result<v1::SweepPreview, Status> {
-        let layout = laid_out.layout.clone();
-        let sample = blocking(move || Sample::of(&layout)).await?;
+    /// What a sweep would come to. Gives back what it was asked of, which may be too large to copy.
+    pub async fn preview(&self, laid_out: LaidOut) -> Result<(v1::SweepPreview, LaidOut), Status> {
+        let sampled = blocking(move || (Sample::of(&laid_out.layout), laid_out));
+        let (sample, laid_out) = sampled.await?;
         let preview = self.0.store.sweep_preview(&laid_out.layout, &sample);
         let preview = preview.await.map_err(refused)?;
-        Ok(encode::preview(preview, &laid_out.layout))
+        Ok((encode::preview(preview, &laid_out.layout), laid_out))
     }
 }
 

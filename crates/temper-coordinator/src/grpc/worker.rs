@@ -20,7 +20,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::{encode, logs, refused, result};
-use crate::Shared;
+use crate::{Shared, submit};
 
 /// Longest wait of a Lease call.
 const MAX_WAIT: Duration = Duration::from_secs(30);
@@ -44,6 +44,12 @@ impl v1::worker_service_server::WorkerService for Workers {
             let wanted = format!("must contain {RESULT_VERSION}: worker and coordinator differ");
             return Err(bad_field("result_versions", wanted));
         }
+        let labels = request.labels.into_iter().collect();
+        let mut violations = Violations::default();
+        submit::check_labels("labels", &labels, &mut violations);
+        let labels = violations.into_result(labels);
+        let labels = labels.map_err(|violations| status::bad_request(&violations))?;
+        let checkpoints = result::duration("checkpoint_interval", request.checkpoint_interval)?;
         tracing::info!(
             worker = request.worker,
             device = request.device,
@@ -58,6 +64,10 @@ impl v1::worker_service_server::WorkerService for Workers {
                 .filter(|bytes| *bytes > 0),
             precisions: result::precisions(&request.precisions)?,
             result_versions: request.result_versions,
+            labels,
+            time_left: result::duration("time_left", request.time_left)?,
+            // A lease, because that is how long a worker may be without word of it.
+            least_time: checkpoints.unwrap_or_default() + self.0.config.lease,
         };
         self.0
             .store
@@ -82,6 +92,10 @@ impl v1::worker_service_server::WorkerService for Workers {
             .wait
             .and_then(|wait| Duration::try_from(wait).ok())
             .unwrap_or_default();
+        if let Some(free) = result::known("free_memory_bytes", request.free_memory_bytes)? {
+            let noted = self.0.store.worker_memory(worker, free).await;
+            noted.map_err(refused)?;
+        }
         if request.idle {
             self.disown(worker).await?;
         }

@@ -175,6 +175,7 @@ impl Hand {
             memory_bytes: 0,
             result_versions: vec![temper_core::spec::RESULT_VERSION],
             precisions: Vec::new(),
+            ..v1::RegisterRequest::default()
         };
         client.register(request).await?;
         Ok(Self {
@@ -200,6 +201,7 @@ impl Hand {
             idle,
             incarnation: self.incarnation.clone(),
             wait,
+            ..v1::LeaseRequest::default()
         };
         Ok(self.client.lease(request).await?.into_inner().assignment)
     }

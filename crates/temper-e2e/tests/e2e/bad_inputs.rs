@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use anyhow::{Context as _, ensure};
 use temper_e2e::{Options, System, checkout, sweeps};
-use temper_proto::v1::{FailureClass, JobKind, JobState, SweepState};
+use temper_proto::v1::{CellMatch, FailureClass, JobKind, JobState, SweepState};
 
 const WEIGHTS: &str = "models/temper/mobilenetv2_100.deep_sort/model.safetensors";
 
@@ -97,6 +97,12 @@ async fn damaged_inputs_fail_their_own_jobs_by_name_and_no_others() -> anyhow::R
         .map(str::to_owned)
         .to_vec();
     spec.datasets = ["pair", "broken"].map(str::to_owned).to_vec();
+    // One failure more, and the sweep would be paused.
+    spec.exclude.push(CellMatch {
+        models: vec!["nowhere".to_owned()],
+        datasets: vec!["broken".to_owned()],
+        ..CellMatch::default()
+    });
     spec.data.get_or_insert_default().train_samples = 20;
     spec.data.get_or_insert_default().validation_samples = Some(8);
     let sweep = system.submit(request).await?;

@@ -7,6 +7,7 @@ use temper_core::{
     catalog::{PinnedDataset, PinnedModel},
     curve::Point,
     job::{FailureClass, JobKind, JobState},
+    placement::{Constraint, DeviceKind},
     report::{Audit, EpochMetrics, LogLevel, MaskingFlag},
     schedule::Ramp,
     spec::{
@@ -298,6 +299,20 @@ same_enum!(
         Worker,
         Viewer,
         Admin,
+    }
+);
+same_enum!(DeviceKind, DeviceKind { Cpu, Cuda });
+same_enum!(
+    Constraint,
+    Constraint {
+        DeviceKind,
+        Labels,
+        Precision,
+        ResultVersion,
+        Memory,
+        WallTime,
+        Busy,
+        Silent,
     }
 );
 same_enum!(Precision, Precision { Fp32, Bf16 });

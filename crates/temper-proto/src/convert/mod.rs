@@ -7,6 +7,7 @@ pub(crate) mod filter;
 mod job;
 mod model;
 pub(crate) mod names;
+pub(crate) mod placement;
 mod rules;
 mod schedule;
 mod settings;

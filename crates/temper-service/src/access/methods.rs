@@ -49,6 +49,7 @@ const TABLE: &[(&str, &[(&str, Audience)])] = &[
             ("CancelJob", STEER),
             ("ListAttempts", READ),
             ("GetLogs", READ),
+            ("ExplainJob", READ),
         ],
     ),
     (

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use sqlx::types::Json;
+use sqlx::{PgExecutor, types::Json};
 use temper_core::{
     job::{JobEvent, JobState},
     spec::JobSpec,
@@ -10,6 +10,7 @@ use super::{Claim, LeaseRef, lease_hold};
 use crate::{
     Checkpoint, JobId, Store, StoreError,
     epoch::epochs_count,
+    queue::queue_lock,
     value::{column, digest},
     worker::{WorkerFacts, WorkerRef, worker_seen},
 };
@@ -21,10 +22,22 @@ struct ClaimRecord {
     spec: Json<JobSpec>,
 }
 
+/// What a look at the queue comes to.
+enum Look {
+    Nothing,
+    Claimed(ClaimRecord),
+    /// The next job stands in this queue, which has a limit: it must be locked to be claimed from.
+    Limited(i32),
+}
+
+/// Limited queues that are locked in vain before a claim is put off: others are claiming from them.
+const MOST_LOOKS: usize = 8;
+
 impl Store {
     /// Takes the next job for a worker: of the owner with the fewest leases for their weight, the
-    /// one of the highest priority, then the oldest. The lease lasts `duration` from now by the
-    /// database's clock. None when nothing is ready that the worker can do.
+    /// one of the highest priority, then the oldest, of those that the worker can do and whose sweep
+    /// has not as many under way as it may. The lease lasts `duration` from now by the database's
+    /// clock. None when nothing such is ready.
     ///
     /// # Errors
     /// `UnknownWorker` when the incarnation has not registered under this token.
@@ -40,6 +53,30 @@ impl Store {
                 Err(StoreError::LeaseLost { .. }) => {}
                 claim => return claim.map(Some),
             }
+        }
+        Ok(None)
+    }
+
+    /// Leases the next job. Where its queue has a limit, those who claim from it take turns, so that
+    /// each counts what the one before has leased.
+    async fn job_lease(
+        &self,
+        worker: WorkerRef,
+        facts: &WorkerFacts,
+        duration: Duration,
+    ) -> Result<Option<ClaimRecord>, StoreError> {
+        let claim = (worker, facts, duration);
+        let mut look = job_claim(&self.pool, claim, None).await?;
+        for _ in 0..MOST_LOOKS {
+            let queue = match look {
+                Look::Nothing => return Ok(None),
+                Look::Claimed(record) => return Ok(Some(record)),
+                Look::Limited(queue) => queue,
+            };
+            let mut tx = self.begin().await?;
+            queue_lock(&mut tx, queue).await?;
+            look = job_claim(&mut *tx, claim, Some(queue)).await?;
+            tx.commit().await?;
         }
         Ok(None)
     }
@@ -75,72 +112,6 @@ impl Store {
         })
     }
 
-    /// Chooses, leases and notes the attempt in one statement. Owners come in the order of their
-    /// turn, and the first one with a ready job that nobody else is just taking has it. Within an
-    /// owner each number format has a line of its own, which the partial index `job_ready` holds in
-    /// the order wanted: of the worker's formats that line is taken from whose head comes first, so
-    /// that the cost is that of the first rows of the queue, whatever the history and whatever the
-    /// worker cannot do. Heads are only looked at; the row that is taken is the only one locked.
-    async fn job_lease(
-        &self,
-        worker: WorkerRef,
-        facts: &WorkerFacts,
-        duration: Duration,
-    ) -> Result<Option<ClaimRecord>, StoreError> {
-        let leased = JobState::Queued.after(JobEvent::Leased)?;
-        Ok(sqlx::query_as!(
-            ClaimRecord,
-            r#"WITH turn AS MATERIALIZED (
-                SELECT owner.name FROM temper.owner
-                LEFT JOIN temper.lease ON lease.owner = owner.name
-                GROUP BY owner.name
-                ORDER BY count(lease.job_id)::float8 / owner.weight, owner.name
-            ), next AS MATERIALIZED (
-                SELECT ready.id FROM turn CROSS JOIN LATERAL (
-                    SELECT format.name FROM unnest($7::text[]) AS format (name)
-                    CROSS JOIN LATERAL (
-                        SELECT job.priority, job.id FROM temper.job
-                        WHERE job.owner = turn.name AND job.precision = format.name
-                            AND job.state = 'queued' AND job.wanted AND job.blocked_by = 0
-                            AND job.available_at <= now() AND job.result_version = ANY($2)
-                        ORDER BY job.priority DESC, job.id LIMIT 1
-                    ) AS head
-                    ORDER BY head.priority DESC, head.id
-                ) AS line CROSS JOIN LATERAL (
-                    SELECT job.id FROM temper.job
-                    WHERE job.owner = turn.name AND job.precision = line.name
-                        AND job.state = 'queued' AND job.wanted AND job.blocked_by = 0
-                        AND job.available_at <= now() AND job.result_version = ANY($2)
-                    ORDER BY job.priority DESC, job.id LIMIT 1
-                    FOR NO KEY UPDATE SKIP LOCKED
-                ) AS ready LIMIT 1
-            ), claimed AS (
-                UPDATE temper.job
-                SET state = $6, fence = job.fence + 1, attempts = job.attempts + 1, message = ''
-                FROM next WHERE job.id = next.id
-                RETURNING job.id, job.key, job.fence, job.attempts, job.owner,
-                    temper.job_spec(job) AS spec
-            ), tried AS (
-                INSERT INTO temper.attempt (job_id, number, incarnation, worker, device, fence)
-                SELECT id, attempts, $1, $3, $4, fence FROM claimed
-            ), leased AS (
-                INSERT INTO temper.lease (job_id, attempt, incarnation, owner, fence, expires_at)
-                SELECT id, attempts, $1, owner, fence, now() + make_interval(secs => $5)
-                FROM claimed
-            )
-            SELECT id, key, fence, spec AS "spec!: Json<JobSpec>" FROM claimed"#,
-            worker.incarnation,
-            &facts.result_versions,
-            facts.name,
-            facts.device,
-            duration.as_secs_f64(),
-            leased.as_str(),
-            &facts.precisions,
-        )
-        .fetch_optional(&self.pool)
-        .await?)
-    }
-
     /// Deletes the epochs that the worker is going to train again.
     async fn epochs_rewind(
         &self,
@@ -166,4 +137,106 @@ impl Store {
         tx.commit().await?;
         Ok(())
     }
+}
+
+/// Chooses, leases and notes the attempt in one statement.
+///
+/// A line is what stands in one queue with one footprint; the partial index `job_ready` holds each in the
+/// order wanted. Lines that are not empty are found by going from one to the next in the index, and those
+/// that the worker cannot do are dropped whole: the cost is that of one step a line, whatever the history
+/// and whatever stands in the lines. Of the others the heads are looked at, in the order of their owners'
+/// turns, and the first that nobody else is just taking is leased. It is the only row that is locked.
+async fn job_claim(
+    executor: impl PgExecutor<'_>,
+    (worker, facts, duration): (WorkerRef, &WorkerFacts, Duration),
+    locked: Option<i32>,
+) -> Result<Look, StoreError> {
+    let leased = JobState::Queued.after(JobEvent::Leased)?;
+    let row = sqlx::query!(
+        r#"WITH RECURSIVE line AS (
+            (
+                SELECT job.queue_id, job.footprint_id FROM temper.job
+                WHERE job.state = 'queued' AND job.wanted AND job.blocked_by = 0
+                ORDER BY job.queue_id, job.footprint_id LIMIT 1
+            )
+            UNION ALL
+            SELECT next.queue_id, next.footprint_id FROM line CROSS JOIN LATERAL (
+                SELECT job.queue_id, job.footprint_id FROM temper.job
+                WHERE job.state = 'queued' AND job.wanted AND job.blocked_by = 0
+                    AND (job.queue_id, job.footprint_id) > (line.queue_id, line.footprint_id)
+                ORDER BY job.queue_id, job.footprint_id LIMIT 1
+            ) AS next
+        ), turn AS (
+            SELECT owner.name, count(lease.job_id)::float8 / owner.weight AS share
+            FROM temper.owner LEFT JOIN temper.lease ON lease.owner = owner.name
+            GROUP BY owner.name
+        ), head AS MATERIALIZED (
+            SELECT line.queue_id, line.footprint_id, limiting.parallel_jobs IS NOT NULL AS limited
+            FROM line
+            JOIN temper.queue ON queue.id = line.queue_id
+            JOIN temper.footprint ON footprint.id = line.footprint_id
+            JOIN temper.worker ON worker.incarnation = $1
+            JOIN turn ON turn.name = queue.owner
+            LEFT JOIN temper.sweep AS limiting ON limiting.id = queue.sweep_id
+            CROSS JOIN LATERAL (
+                SELECT job.priority, job.id FROM temper.job
+                WHERE job.queue_id = line.queue_id AND job.footprint_id = line.footprint_id
+                    AND job.state = 'queued' AND job.wanted AND job.blocked_by = 0
+                    AND job.available_at <= now()
+                ORDER BY job.priority DESC, job.id LIMIT 1
+            ) AS first
+            WHERE temper.misfits(queue, footprint, worker) = '{}'
+                AND (limiting.parallel_jobs IS NULL OR limiting.parallel_jobs > (
+                    SELECT count(*) FROM temper.lease WHERE queue.id = (
+                        SELECT job.queue_id FROM temper.job WHERE job.id = lease.job_id
+                    )
+                ))
+            ORDER BY turn.share, turn.name, first.priority DESC, first.id
+        ), next AS MATERIALIZED (
+            SELECT ready.id, head.queue_id, head.limited FROM head CROSS JOIN LATERAL (
+                SELECT job.id FROM temper.job
+                WHERE job.queue_id = head.queue_id AND job.footprint_id = head.footprint_id
+                    AND job.state = 'queued' AND job.wanted AND job.blocked_by = 0
+                    AND job.available_at <= now()
+                ORDER BY job.priority DESC, job.id LIMIT 1
+                FOR NO KEY UPDATE SKIP LOCKED
+            ) AS ready LIMIT 1
+        ), claimed AS (
+            UPDATE temper.job
+            SET state = $5, fence = job.fence + 1, attempts = job.attempts + 1, message = ''
+            FROM next WHERE job.id = next.id AND (NOT next.limited OR next.queue_id = $6)
+            RETURNING job.id, job.key, job.fence, job.attempts, job.owner,
+                temper.job_spec(job) AS spec
+        ), tried AS (
+            INSERT INTO temper.attempt (job_id, number, incarnation, worker, device, fence)
+            SELECT id, attempts, $1, $2, $3, fence FROM claimed
+        ), leased AS (
+            INSERT INTO temper.lease (job_id, attempt, incarnation, owner, fence, expires_at)
+            SELECT id, attempts, $1, owner, fence, now() + make_interval(secs => $4)
+            FROM claimed
+        )
+        SELECT next.queue_id AS "queue!", claimed.id AS "id?", claimed.key AS "key?",
+            claimed.fence AS "fence?", claimed.spec AS "spec?: Json<JobSpec>"
+        FROM next LEFT JOIN claimed ON true"#,
+        worker.incarnation,
+        facts.name,
+        facts.device,
+        duration.as_secs_f64(),
+        leased.as_str(),
+        locked,
+    )
+    .fetch_optional(executor)
+    .await?;
+    let Some(row) = row else {
+        return Ok(Look::Nothing);
+    };
+    Ok(match (row.id, row.key, row.fence, row.spec) {
+        (Some(id), Some(key), Some(fence), Some(spec)) => Look::Claimed(ClaimRecord {
+            id,
+            key,
+            fence,
+            spec,
+        }),
+        _ => Look::Limited(row.queue),
+    })
 }

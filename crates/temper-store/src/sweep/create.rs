@@ -10,6 +10,7 @@ use super::{
 use crate::{
     Actor, Store, StoreError,
     audit::audit_note,
+    queue::{Wish, queue_find},
     ready,
     store::Tx,
     value::{column, digest, stored},
@@ -27,11 +28,16 @@ impl Store {
         sweep: NewSweep<'_>,
     ) -> Result<SweepCreated, StoreError> {
         let mut tx = self.begin().await?;
-        let Some(id) = sweep_insert(&mut tx, &sweep).await? else {
+        let Some((id, queue)) = sweep_insert(&mut tx, &sweep).await? else {
             return sweep_repeated(&mut tx, &sweep).await;
         };
+        let wish = Wish {
+            owner: sweep.owner,
+            queue,
+            priority: sweep.priority,
+        };
         let expansion = sweep.expansion;
-        let jobs = staging::jobs_insert(&mut tx, expansion, (sweep.owner, sweep.priority)).await?;
+        let jobs = staging::jobs_insert(&mut tx, expansion, wish).await?;
         cells::dependencies_insert(&mut tx, expansion, &jobs).await?;
         let held = Held::default();
         cells::links_insert(&mut tx, id, &jobs, &held).await?;
@@ -59,21 +65,30 @@ impl Store {
     }
 }
 
-/// The new sweep's id; none when its request id is taken, which a concurrent request may be about
+/// The new sweep's id and queue; none when its request id is taken, which a concurrent request may be about
 /// to do: that one is waited for.
-async fn sweep_insert(tx: &mut Tx, sweep: &NewSweep<'_>) -> Result<Option<Uuid>, StoreError> {
+async fn sweep_insert(
+    tx: &mut Tx,
+    sweep: &NewSweep<'_>,
+) -> Result<Option<(Uuid, i32)>, StoreError> {
     sqlx::query!(
         "INSERT INTO temper.owner (name) VALUES ($1) ON CONFLICT DO NOTHING",
         sweep.owner
     )
     .execute(&mut **tx)
     .await?;
-    Ok(sqlx::query_scalar!(
-        "INSERT INTO temper.sweep
-            (request_id, request_digest, owner, display_name, labels, priority, spec, inputs)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-        ON CONFLICT (request_id) DO NOTHING
-        RETURNING id",
+    let id = Uuid::new_v4();
+    let limited = sweep.parallel_jobs.map(|_| id);
+    let queue = queue_find(tx, sweep.owner, sweep.placement, limited).await?;
+    let parallel: Option<i32> = sweep
+        .parallel_jobs
+        .map(|jobs| column(jobs, "the limit"))
+        .transpose()?;
+    let inserted = sqlx::query!(
+        "INSERT INTO temper.sweep (request_id, request_digest, owner, display_name, labels,
+            priority, spec, inputs, id, queue_id, parallel_jobs)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        ON CONFLICT (request_id) DO NOTHING",
         sweep.request_id,
         &sweep.request_digest.as_bytes()[..],
         sweep.owner,
@@ -82,9 +97,13 @@ async fn sweep_insert(tx: &mut Tx, sweep: &NewSweep<'_>) -> Result<Option<Uuid>,
         sweep.priority,
         Json(sweep.spec) as _,
         Json(sweep.inputs) as _,
+        id,
+        queue,
+        parallel,
     )
-    .fetch_optional(&mut **tx)
-    .await?)
+    .execute(&mut **tx)
+    .await?;
+    Ok((inserted.rows_affected() > 0).then_some((id, queue)))
 }
 
 async fn sweep_repeated(tx: &mut Tx, sweep: &NewSweep<'_>) -> Result<SweepCreated, StoreError> {

@@ -11,7 +11,9 @@ use super::{
     jobs, staging,
     steer::{require_live, sweep_lock},
 };
-use crate::{Actor, Store, StoreError, audit::audit_note, ready, store::Tx, value::column};
+use crate::{
+    Actor, Store, StoreError, audit::audit_note, queue::Wish, ready, store::Tx, value::column,
+};
 
 /// A sweep with more on its axes.
 #[derive(Debug, Clone, Copy)]
@@ -48,13 +50,18 @@ impl Store {
         let mut tx = self.begin().await?;
         require_live(&sweep_lock(&mut tx, sweep, Some(extension.revision)).await?)?;
         let row = sqlx::query!(
-            "SELECT owner, priority FROM temper.sweep WHERE id = $1",
+            "SELECT owner, priority, queue_id FROM temper.sweep WHERE id = $1",
             sweep
         )
         .fetch_one(&mut *tx)
         .await?;
         let held = held(&mut tx, sweep, extension.evaluations).await?;
-        let jobs = staging::jobs_insert(&mut tx, expansion, (&row.owner, row.priority)).await?;
+        let wish = Wish {
+            owner: &row.owner,
+            queue: row.queue_id,
+            priority: row.priority,
+        };
+        let jobs = staging::jobs_insert(&mut tx, expansion, wish).await?;
         cells::dependencies_insert(&mut tx, expansion, &jobs).await?;
         cells::links_insert(&mut tx, sweep, &jobs, &held).await?;
         cells::cells_insert(&mut tx, sweep, (expansion, &jobs), &held).await?;

@@ -26,19 +26,21 @@ pub(crate) async fn jobs_lock(tx: &mut Tx, jobs: &[i64]) -> Result<(), StoreErro
     Ok(())
 }
 
-/// Computes anew whether jobs are wanted, how much, and by whom, from the sweeps that link to them.
+/// Computes anew whether jobs are wanted, how much, by whom and where, from the sweeps that link to them.
 /// It moves no job: one that a person cancelled stays cancelled, however many sweeps want it.
 pub(super) async fn wishes_refresh(tx: &mut Tx, jobs: &[i64]) -> Result<(), StoreError> {
     sqlx::query!(
         "UPDATE temper.job
-        SET wanted = wish.wanted, priority = wish.priority, owner = wish.owner
+        SET wanted = wish.wanted, priority = wish.priority, owner = wish.owner,
+            queue_id = wish.queue_id
         FROM (
             SELECT job.id, live.owner IS NOT NULL AS wanted,
                 coalesce(live.priority, job.priority) AS priority,
-                coalesce(live.owner, job.owner) AS owner
+                coalesce(live.owner, job.owner) AS owner,
+                coalesce(live.queue_id, job.queue_id) AS queue_id
             FROM temper.job
             LEFT JOIN LATERAL (
-                SELECT sweep.priority, sweep.owner
+                SELECT sweep.priority, sweep.owner, sweep.queue_id
                 FROM temper.sweep_job AS link JOIN temper.sweep ON sweep.id = link.sweep_id
                 WHERE link.job_id = job.id
                     AND sweep.cancelled_at IS NULL AND sweep.paused_at IS NULL
@@ -47,8 +49,8 @@ pub(super) async fn wishes_refresh(tx: &mut Tx, jobs: &[i64]) -> Result<(), Stor
             WHERE job.id = ANY($1)
         ) AS wish
         WHERE job.id = wish.id
-            AND (job.wanted, job.priority, job.owner)
-                IS DISTINCT FROM (wish.wanted, wish.priority, wish.owner)",
+            AND (job.wanted, job.priority, job.owner, job.queue_id)
+                IS DISTINCT FROM (wish.wanted, wish.priority, wish.owner, wish.queue_id)",
         jobs,
     )
     .execute(&mut **tx)

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use temper_core::{
     Digest,
-    expand::{Kindred, Layout, Sample},
+    expand::{Job, Kindred, Layout, Sample},
     job::JobState,
 };
 
@@ -43,7 +43,7 @@ impl Store {
     ) -> Result<SweepPreview, StoreError> {
         let states = self.job_states(&sample.keys).await?;
         let (mut shared, mut succeeded) = (0_u64, 0_u64);
-        let mut to_do: HashMap<Alike, u64> = HashMap::new();
+        let mut to_do: HashMap<Alike, (u64, &Job)> = HashMap::new();
         for (&job, key) in sample.jobs.iter().zip(&sample.keys) {
             let state = states.get(key);
             shared += u64::from(state.is_some());
@@ -53,7 +53,7 @@ impl Store {
             }
             let job = &layout.jobs()[job as usize];
             let alike = (layout.kindred(job), layout.kindred_training(job));
-            *to_do.entry(alike).or_default() += 1;
+            to_do.entry(alike).or_insert((0, job)).0 += 1;
         }
         let (device_seconds, without_estimate) = self.seconds(layout, &to_do).await?;
         let scale = Scale::of(layout.jobs().len(), sample.jobs.len());
@@ -87,9 +87,13 @@ impl Store {
     async fn seconds(
         &self,
         layout: &Layout,
-        to_do: &HashMap<Alike, u64>,
+        to_do: &HashMap<Alike, (u64, &Job)>,
     ) -> Result<(f64, u64), StoreError> {
-        let digests = templates::digests(layout)?;
+        let jobs = to_do.values().flat_map(|(_, job)| {
+            let training = job.depends_on.map(|train| &layout.jobs()[train as usize]);
+            std::iter::once(*job).chain(training)
+        });
+        let digests = templates::digests(layout, jobs)?;
         let bytes = |kindred: &Kindred| digests[kindred].as_bytes().to_vec();
         let kinds: Vec<(Vec<u8>, Vec<u8>)> = to_do
             .keys()
@@ -118,7 +122,7 @@ impl Store {
         .fetch_all(&self.pool)
         .await?;
         let (mut seconds, mut unknown) = (0.0, 0);
-        for (count, mean) in to_do.values().zip(means) {
+        for ((count, _), mean) in to_do.values().zip(means) {
             match mean {
                 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
                 Some(mean) => seconds += mean * *count as f64,

@@ -15,23 +15,34 @@ use super::{templates::Templates, title::job_title};
 use crate::{
     StoreError,
     copy::{Rows, Source, copy_in},
+    queue::Wish,
     store::Tx,
     value::column,
 };
 
 const CREATE: &str = "CREATE TEMPORARY TABLE job_staging (
     place integer, key bytea, kind text, blocked_by integer, epochs integer, precision text,
-    template_id integer, spec jsonb, title text
+    template_id integer, training_template_id integer, spec jsonb, title text
 ) ON COMMIT DROP";
 
 const COPY: &str = "COPY pg_temp.job_staging FROM STDIN (FORMAT binary)";
 
+/// In one order, so that two inserts of the same footprints take turns.
+const FOOTPRINTS: &str = "INSERT INTO temper.footprint
+    (template_id, training_template_id, precision, result_version)
+SELECT DISTINCT template_id, training_template_id, precision, $1 FROM pg_temp.job_staging
+ORDER BY 1, 2, 3 ON CONFLICT DO NOTHING";
+
 /// Trainings first, so that their ids are below those of their evaluations; then by key, so that
 /// two inserts of the same keys take turns instead of waiting for each other in a circle.
 const INSERT: &str = "INSERT INTO temper.job
-    (key, kind, owner, priority, blocked_by, result_version, epochs, precision, template_id, spec, title)
-SELECT key, kind, $1, $2, blocked_by, $3, epochs, precision, template_id, spec, title
-FROM pg_temp.job_staging ORDER BY kind DESC, key
+    (key, kind, owner, priority, queue_id, blocked_by, result_version, epochs, precision, footprint_id,
+    template_id, spec, title)
+SELECT key, kind, $1, $2, $4, blocked_by, $3, epochs, precision, footprint.id, template_id, spec, title
+FROM pg_temp.job_staging
+JOIN temper.footprint USING (template_id, training_template_id, precision)
+WHERE footprint.result_version = $3
+ORDER BY kind DESC, key
 ON CONFLICT (key) DO NOTHING";
 
 /// What was just inserted bears the mark of this transaction.
@@ -66,20 +77,25 @@ impl Stored {
     }
 }
 
-/// Inserts those of the jobs whose keys are new, on behalf of a sweep's owner and priority.
+/// Inserts those of the jobs whose keys are new, as a sweep wants them done.
 pub(super) async fn jobs_insert(
     tx: &mut Tx,
     expansion: &Expansion,
-    (owner, priority): (&str, i32),
+    wish: Wish<'_>,
 ) -> Result<Stored, StoreError> {
     let templates = Templates::insert(tx, expansion.layout()).await?;
     sqlx::query(CREATE).execute(&mut **tx).await?;
     copy_in(tx, COPY, rows(expansion, &templates)).await?;
     let version: i32 = column(RESULT_VERSION, "the result version")?;
-    sqlx::query(INSERT)
-        .bind(owner)
-        .bind(priority)
+    sqlx::query(FOOTPRINTS)
         .bind(version)
+        .execute(&mut **tx)
+        .await?;
+    sqlx::query(INSERT)
+        .bind(wish.owner)
+        .bind(wish.priority)
+        .bind(version)
+        .bind(wish.queue)
         .execute(&mut **tx)
         .await?;
     Ok(Stored(sqlx::query_as(IDS).fetch_all(&mut **tx).await?))
@@ -92,7 +108,8 @@ fn rows<'a>(expansion: &'a Expansion, templates: &'a Templates) -> Source<'a> {
             return Ok(false);
         };
         let layout = expansion.layout();
-        let template = templates.of(layout, job)?;
+        let template = templates.of(layout.kindred(job))?;
+        let of_training = templates.of(layout.kindred_training(job))?;
         let training = layout.training(job);
         let own = Own::of(job, training.ramp, training.seed);
         let (kind, epochs, precision) = match job.depends_on {
@@ -102,12 +119,13 @@ fn rows<'a>(expansion: &'a Expansion, templates: &'a Templates) -> Source<'a> {
             }
             Some(_) => (JobKind::Evaluate, 0, Precision::Fp32),
         };
-        let rows: &mut Rows = rows.row(9).int(place).bytes(key.as_bytes())?;
+        let rows: &mut Rows = rows.row(10).int(place).bytes(key.as_bytes())?;
         rows.bytes(kind.as_str().as_bytes())?
             .int(i32::from(job.depends_on.is_some()))
             .int(epochs)
             .bytes(precision.as_str().as_bytes())?
             .int(template)
+            .int(of_training)
             .jsonb(&own)?
             .bytes(job_title(layout, job).as_bytes())?;
         Ok(true)

@@ -5,10 +5,18 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::json;
 use sqlx::types::Json;
+use temper_core::placement::Placement;
 use uuid::Uuid;
 
 use super::{SweepState, jobs};
-use crate::{Actor, Store, StoreError, audit::audit_note, ready, store::Tx};
+use crate::{
+    Actor, Store, StoreError,
+    audit::audit_note,
+    queue::{self, queue_find},
+    ready,
+    store::Tx,
+    value::column,
+};
 
 /// Changes of a sweep; what is none stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -22,6 +30,12 @@ pub struct SweepChanges {
     /// Priority of its jobs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<i32>,
+    /// What it asks of workers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Placement>,
+    /// Jobs of it that may be leased at a time, above 0; none: any number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parallel_jobs: Option<Option<u32>>,
 }
 
 impl Store {
@@ -38,19 +52,28 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         sweep_lock(&mut tx, id, revision).await?;
+        let limit = changes.parallel_jobs.flatten();
+        let limit: Option<i32> = limit.map(|jobs| column(jobs, "the limit")).transpose()?;
         sqlx::query!(
             "UPDATE temper.sweep SET revision = revision + 1,
                 display_name = coalesce($2, display_name), labels = coalesce($3, labels),
-                priority = coalesce($4, priority)
+                priority = coalesce($4, priority),
+                parallel_jobs = CASE WHEN $5 THEN $6 ELSE parallel_jobs END
             WHERE id = $1",
             id,
             changes.display_name,
             changes.labels.as_ref().map(Json) as _,
             changes.priority,
+            changes.parallel_jobs.is_some(),
+            limit,
         )
         .execute(&mut *tx)
         .await?;
-        if changes.priority.is_some() {
+        let moves = changes.placement.is_some() || changes.parallel_jobs.is_some();
+        if moves {
+            queue_change(&mut tx, id, changes.placement.as_ref()).await?;
+        }
+        if moves || changes.priority.is_some() {
             wish_changed(&mut tx, id).await?;
         }
         let detail = json!(changes);
@@ -108,7 +131,8 @@ impl Store {
             return Ok(());
         }
         sqlx::query!(
-            "UPDATE temper.sweep SET revision = revision + 1, pause_reason = '', paused_at = NULL
+            "UPDATE temper.sweep SET revision = revision + 1, pause_reason = '', paused_at = NULL,
+                resumed_at = now()
             WHERE id = $1",
             id,
         )
@@ -216,8 +240,35 @@ pub(super) fn require_live(sweep: &Locked) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Moves a sweep, whose row is locked, to the queue of what it asks of workers now.
+async fn queue_change(
+    tx: &mut Tx,
+    sweep: Uuid,
+    placement: Option<&Placement>,
+) -> Result<(), StoreError> {
+    let row = sqlx::query!(
+        r#"SELECT sweep.owner, sweep.parallel_jobs, queue.device_kind,
+            queue.labels AS "labels: Json<BTreeMap<String, String>>", queue.memory_bytes
+        FROM temper.sweep JOIN temper.queue ON queue.id = sweep.queue_id WHERE sweep.id = $1"#,
+        sweep,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    let before = queue::placement(row.device_kind.as_deref(), row.labels.0, row.memory_bytes)?;
+    let limited = row.parallel_jobs.map(|_| sweep);
+    let queue = queue_find(tx, &row.owner, placement.unwrap_or(&before), limited).await?;
+    sqlx::query!(
+        "UPDATE temper.sweep SET queue_id = $2 WHERE id = $1",
+        sweep,
+        queue,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
 /// Tells a sweep's jobs that it wants them in another way.
-async fn wish_changed(tx: &mut Tx, sweep: Uuid) -> Result<(), StoreError> {
+pub(super) async fn wish_changed(tx: &mut Tx, sweep: Uuid) -> Result<(), StoreError> {
     let wanted = jobs::jobs_of(tx, sweep).await?;
     // What other sweeps want is read after the jobs are locked: a statement sees what was committed
     // before it started, and whoever changes a wish takes the same locks.

@@ -17,7 +17,7 @@ pub(super) struct Templates(HashMap<Kindred, i32>);
 impl Templates {
     /// Stores those that are new.
     pub async fn insert(tx: &mut Tx, layout: &Layout) -> Result<Self, StoreError> {
-        let contents = contents(layout)?;
+        let contents = contents(layout, layout.jobs())?;
         let of = |(kindred, content): (&Kindred, _)| (*kindred, key::digest_of(content));
         let digests: HashMap<Kindred, Digest> = contents.iter().map(of).collect();
         let rows = contents.into_iter().map(|(kindred, content)| {
@@ -53,26 +53,29 @@ impl Templates {
         Ok(Self(templates.collect::<Result<_, StoreError>>()?))
     }
 
-    /// The template of a job of the layout.
-    pub fn of(&self, layout: &Layout, job: &Job) -> Result<i32, StoreError> {
+    /// The template of the layout's jobs that are so.
+    pub fn of(&self, kindred: Kindred) -> Result<i32, StoreError> {
         let missing = || StoreError::corrupt("template", "there is none for a job");
-        self.0
-            .get(&layout.kindred(job))
-            .copied()
-            .ok_or_else(missing)
+        self.0.get(&kindred).copied().ok_or_else(missing)
     }
 }
 
-/// Digests of the templates of a layout, stored or not.
-pub(super) fn digests(layout: &Layout) -> Result<HashMap<Kindred, Digest>, StoreError> {
-    let contents = contents(layout)?.into_iter();
+/// Digests of the templates of some of a layout's jobs, stored or not.
+pub(super) fn digests<'a>(
+    layout: &Layout,
+    jobs: impl IntoIterator<Item = &'a Job>,
+) -> Result<HashMap<Kindred, Digest>, StoreError> {
+    let contents = contents(layout, jobs)?.into_iter();
     let digests = contents.map(|(kindred, content)| (kindred, key::digest_of(&content)));
     Ok(digests.collect())
 }
 
-fn contents(layout: &Layout) -> Result<HashMap<Kindred, Map<String, Value>>, StoreError> {
+fn contents<'a>(
+    layout: &Layout,
+    jobs: impl IntoIterator<Item = &'a Job>,
+) -> Result<HashMap<Kindred, Map<String, Value>>, StoreError> {
     let mut contents = HashMap::new();
-    for job in layout.jobs() {
+    for job in jobs {
         if let Entry::Vacant(place) = contents.entry(layout.kindred(job)) {
             place.insert(content(layout, job)?);
         }

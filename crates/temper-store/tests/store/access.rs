@@ -1,6 +1,6 @@
 //! Tokens, what they may write to, and what is noted of them.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Result;
 use serde_json::json;
@@ -110,6 +110,9 @@ fn introduction(worker: WorkerRef) -> NewWorker {
         memory_bytes: None,
         result_versions: vec![RESULT_VERSION],
         precisions: vec![Precision::Fp32],
+        labels: BTreeMap::new(),
+        time_left: None,
+        least_time: Duration::ZERO,
     }
 }
 

@@ -235,7 +235,7 @@ async fn worker_gets_only_jobs_whose_numbers_it_can_produce() -> Result<()> {
     let lab = Lab::new().await?;
     lab.submit(&spec([0])).await?;
     let worker = lab.worker("w").await?;
-    lab.execute("UPDATE temper.job SET result_version = result_version + 1")
+    lab.execute("UPDATE temper.footprint SET result_version = result_version + 1")
         .await?;
     assert_eq!(lab.store().lease_claim(worker, LEASE).await?, None);
     lab.execute(

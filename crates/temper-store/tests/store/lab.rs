@@ -13,6 +13,7 @@ use temper_core::{
     curve::Point,
     expand::{self, Expansion},
     job::FailureClass,
+    placement::Placement,
     report::EpochMetrics,
     schedule::Schedule,
     spec::{
@@ -73,6 +74,9 @@ impl Lab {
             memory_bytes: Some(1 << 30),
             result_versions: vec![RESULT_VERSION],
             precisions: precisions.to_vec(),
+            labels: BTreeMap::new(),
+            time_left: None,
+            least_time: LEASE,
         };
         self.store().worker_register(&worker).await?;
         Ok(worker.worker)
@@ -166,6 +170,8 @@ pub struct Submission<'a> {
     pub owner: &'a str,
     pub priority: i32,
     pub request_id: Option<Uuid>,
+    pub placement: Placement,
+    pub parallel_jobs: Option<u32>,
 }
 
 impl<'a> Submission<'a> {
@@ -175,6 +181,8 @@ impl<'a> Submission<'a> {
             owner: "ann",
             priority: 0,
             request_id: None,
+            placement: Placement::default(),
+            parallel_jobs: None,
         }
     }
 
@@ -187,6 +195,8 @@ impl<'a> Submission<'a> {
             display_name: "a sweep",
             labels: &labels,
             priority: self.priority,
+            placement: &self.placement,
+            parallel_jobs: self.parallel_jobs,
             spec: self.spec,
             expansion: &expansion(self.spec),
             inputs: &inputs(),

@@ -10,6 +10,7 @@ mod lab;
 mod local;
 mod logs;
 mod models;
+mod placement;
 mod plans;
 mod reports;
 mod results;

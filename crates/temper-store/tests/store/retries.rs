@@ -184,9 +184,12 @@ async fn each_axis_narrows_down_and_a_shared_training_is_meant_by_any_of_its_cel
     let sweep = lab.submit(&wanted).await?.id;
     let worker = lab.worker("w").await?;
     // Standard ones are one training for both targets: six in all.
+    let mut claims = Vec::new();
     for _ in 0..6 {
-        let claim = lab.claim(worker).await?;
-        fail(&lab, &claim, FailureClass::Diverged).await?;
+        claims.push(lab.claim(worker).await?);
+    }
+    for claim in &claims {
+        fail(&lab, claim, FailureClass::Diverged).await?;
     }
     let count = async |filter: JobFilter| {
         let preview = lab.store().jobs_retry_preview(sweep, &filter).await?;
