@@ -11,4 +11,5 @@ mod grpcurl;
 mod paper;
 mod queue;
 mod retries;
+mod session;
 mod sharing;

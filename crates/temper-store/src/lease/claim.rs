@@ -25,7 +25,7 @@ struct ClaimRecord {
 /// What a look at the queue comes to.
 enum Look {
     Nothing,
-    Claimed(ClaimRecord),
+    Claimed(Box<ClaimRecord>),
     /// The next job stands in this queue, which has a limit: it must be locked to be claimed from.
     Limited(i32),
 }
@@ -70,7 +70,7 @@ impl Store {
         for _ in 0..MOST_LOOKS {
             let queue = match look {
                 Look::Nothing => return Ok(None),
-                Look::Claimed(record) => return Ok(Some(record)),
+                Look::Claimed(record) => return Ok(Some(*record)),
                 Look::Limited(queue) => queue,
             };
             let mut tx = self.begin().await?;
@@ -231,12 +231,12 @@ async fn job_claim(
         return Ok(Look::Nothing);
     };
     Ok(match (row.id, row.key, row.fence, row.spec) {
-        (Some(id), Some(key), Some(fence), Some(spec)) => Look::Claimed(ClaimRecord {
+        (Some(id), Some(key), Some(fence), Some(spec)) => Look::Claimed(Box::new(ClaimRecord {
             id,
             key,
             fence,
             spec,
-        }),
+        })),
         _ => Look::Limited(row.queue),
     })
 }

@@ -36,6 +36,9 @@ fn worker(lab: &Lab) -> NewWorker {
     }
 }
 
+/// What makes a worker unfit.
+type Change = fn(&mut NewWorker);
+
 async fn register(lab: &Lab, change: impl FnOnce(&mut NewWorker)) -> Result<WorkerRef> {
     let mut new = worker(lab);
     change(&mut new);
@@ -62,7 +65,6 @@ async fn worker_gets_no_job_that_it_does_not_fit_and_is_told_by_which_constraint
     let lab = Lab::new().await?;
     let sweep = choosy(&lab, 0..1).await?;
     let job = lab.jobs(sweep).await?[0].id;
-    type Change = fn(&mut NewWorker);
     let cases: [(Constraint, Change); 6] = [
         (Constraint::DeviceKind, |w| w.device = "cuda:0".to_owned()),
         (Constraint::Labels, |w| w.labels.clear()),
@@ -70,7 +72,7 @@ async fn worker_gets_no_job_that_it_does_not_fit_and_is_told_by_which_constraint
             w.result_versions = vec![RESULT_VERSION + 1];
         }),
         (Constraint::Precision, |w| {
-            w.precisions = vec![Precision::Bf16]
+            w.precisions = vec![Precision::Bf16];
         }),
         (Constraint::Memory, |w| w.memory_bytes = Some(8 * GIB - 1)),
         (Constraint::WallTime, |w| {
@@ -195,10 +197,10 @@ async fn sweep_has_no_more_jobs_under_way_than_its_limit() -> Result<()> {
     assert_eq!(held.len(), 3);
     let waiting = lab.jobs(sweep).await?.into_iter();
     let waiting = waiting.map(|job| job.id);
-    let waiting = waiting.filter(|job| held.iter().all(|claim| claim.lease.job != *job));
+    let mut waiting = waiting.filter(|job| held.iter().all(|claim| claim.lease.job != *job));
     let explained = lab
         .store()
-        .job_explain(waiting.last().context("none")?)
+        .job_explain(waiting.next_back().context("none")?)
         .await?;
     assert_eq!(explained.limit, Some((3, 3)));
 
