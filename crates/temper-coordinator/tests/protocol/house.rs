@@ -186,11 +186,17 @@ impl Hand {
 
     /// Waits for a job as long as a worker would.
     pub async fn lease(&mut self) -> anyhow::Result<v1::Assignment> {
+        self.lease_as(false).await
+    }
+
+    /// Asks for a job, saying whether it holds none.
+    pub async fn lease_as(&mut self, idle: bool) -> anyhow::Result<v1::Assignment> {
         let wait = Some(prost_types::Duration {
             seconds: 20,
             nanos: 0,
         });
         let request = v1::LeaseRequest {
+            idle,
             incarnation: self.incarnation.clone(),
             wait,
         };
