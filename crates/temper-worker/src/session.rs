@@ -363,7 +363,10 @@ mod tests {
         let running = Running::start(anywhere(), Script::default()).await;
         let mut config = config(&running);
         config.access.token_file = None;
-        let refused = run(config, Stop::new()).await.unwrap_err().to_string();
+        let refused = run(config, Capture::default(), Stop::new())
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(refused.contains("TEMPER_TOKEN_FILE"), "{refused}");
     }
 
