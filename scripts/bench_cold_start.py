@@ -98,6 +98,8 @@ class System:
             key, _, value = line.strip().partition(" ")
             if key == "coordinator":
                 self.environment["TEMPER_COORDINATOR"] = value
+            if key == "token":
+                self.environment["TEMPER_TOKEN_FILE"] = value
             if key == "ready":
                 self.wait_for("registered")
                 return self

@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Dict, Optional
 
 from local_mode import ROOT, TEMPER, Failed, LocalMode, capture, mean, run_to_end, say
@@ -72,8 +73,12 @@ def submit(local: LocalMode) -> str:
         return local.temper("submit", str(SPEC)).strip()
     host = local.environment["TEMPER_COORDINATOR"].replace("http://", "")
     method = "temper.v1.SweepService/CreateSweep"
-    say(f"grpcurl -plaintext -d @ {host} {method} < examples/demo.json")
-    answer = capture([grpcurl, "-plaintext", "-d", "@", host, method], local.environment, SPEC.read_text())
+    # From the environment: a command line is everybody's to see.
+    header = ["-expand-headers", "-H", "authorization: Bearer ${TEMPER_TOKEN}"]
+    token = Path(local.environment["TEMPER_TOKEN_FILE"]).read_text().strip()
+    say(f"grpcurl -plaintext {' '.join(header[:2])} '{header[2]}' -d @ {host} {method} < examples/demo.json")
+    command = [grpcurl, "-plaintext", *header, "-d", "@", host, method]
+    answer = capture(command, {**local.environment, "TEMPER_TOKEN": token}, SPEC.read_text())
     sweep = json.loads(answer)
     print(f"{sweep['name']}: {sweep['cells']} cells")
     return sweep["name"]

@@ -67,6 +67,7 @@ class LocalMode:
             self.stop()
             raise
         where = {"TEMPER_COORDINATOR": urls["coordinator"], "TEMPER_RESULTS": urls["results"]}
+        where["TEMPER_TOKEN_FILE"] = urls["token"]
         self.environment = {**environment, **where}
         return self
 

@@ -1,14 +1,19 @@
-//! Where the services are, and calls to them.
+//! Where the services are, by what this command shows who it is, and calls to them.
 
 use std::{future::Future, time::Duration};
 
 use clap::Args;
 use temper_proto::v1::{
-    job_service_client::JobServiceClient, results_service_client::ResultsServiceClient,
-    sweep_service_client::SweepServiceClient,
+    admin_service_client::AdminServiceClient, job_service_client::JobServiceClient,
+    results_service_client::ResultsServiceClient, sweep_service_client::SweepServiceClient,
 };
-use temper_service::{client, status};
-use tonic::{Response, Status, transport::Channel};
+use temper_service::{
+    client::{self, Access, Channel},
+    status,
+};
+use tonic::{Response, Status};
+
+use crate::local;
 
 /// Waits between the tries of a call whose reply was lost; as many tries as waits, and one.
 const RETRY_WAITS: [Duration; 5] = [
@@ -32,6 +37,8 @@ pub struct Coordinator {
         value_name = "URL"
     )]
     pub coordinator: String,
+    #[command(flatten)]
+    access: Access,
 }
 
 /// Where the results service is.
@@ -45,28 +52,47 @@ pub struct Results {
         value_name = "URL"
     )]
     pub results: String,
+    #[command(flatten)]
+    access: Access,
 }
 
 impl Coordinator {
     /// The coordinator's sweeps.
     pub async fn sweeps(&self) -> anyhow::Result<SweepServiceClient<Channel>> {
-        let channel = client::connect(&self.coordinator).await?;
+        let channel = channel(&self.coordinator, &self.access).await?;
         Ok(SweepServiceClient::new(channel).max_decoding_message_size(LARGEST_MESSAGE))
     }
 
     /// The coordinator's jobs.
     pub async fn jobs(&self) -> anyhow::Result<JobServiceClient<Channel>> {
-        let channel = client::connect(&self.coordinator).await?;
+        let channel = channel(&self.coordinator, &self.access).await?;
         Ok(JobServiceClient::new(channel).max_decoding_message_size(LARGEST_MESSAGE))
+    }
+
+    /// The coordinator's tokens and audit log.
+    pub async fn admin(&self) -> anyhow::Result<AdminServiceClient<Channel>> {
+        let channel = channel(&self.coordinator, &self.access).await?;
+        Ok(AdminServiceClient::new(channel))
     }
 }
 
 impl Results {
     /// The results service.
     pub async fn connect(&self) -> anyhow::Result<ResultsServiceClient<Channel>> {
-        let channel = client::connect(&self.results).await?;
+        let channel = channel(&self.results, &self.access).await?;
         Ok(ResultsServiceClient::new(channel).max_decoding_message_size(LARGEST_MESSAGE))
     }
+}
+
+/// Connects, under the token that was given, else under that of the `temper up` that serves there.
+async fn channel(url: &str, access: &Access) -> anyhow::Result<Channel> {
+    let mut credentials = access.load()?;
+    if !credentials.has_token()
+        && let Some(token) = local::token(url)
+    {
+        credentials = credentials.with_token(token);
+    }
+    Ok(client::connect(url, &credentials).await?)
 }
 
 /// Makes a call, again while its reply is lost on the way. Only for calls that change nothing the

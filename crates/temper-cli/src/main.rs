@@ -4,9 +4,11 @@ mod catalog;
 mod checkout;
 mod commands;
 mod connection;
+mod local;
 mod names;
 mod output;
 mod plot;
+mod secret;
 mod up;
 
 use std::process::ExitCode;

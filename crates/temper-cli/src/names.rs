@@ -1,6 +1,6 @@
 //! Names as people type them: a bare uuid or number stands for the resource.
 
-use temper_proto::{JobName, SweepName};
+use temper_proto::{JobName, SweepName, TokenName};
 
 /// `sweeps/{uuid}`, or the uuid alone.
 pub fn sweep(text: &str) -> Result<SweepName, String> {
@@ -25,6 +25,14 @@ pub fn label(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
+/// `tokens/{uuid}`, or the uuid alone.
+pub fn token(text: &str) -> Result<TokenName, String> {
+    let bare = || format!("tokens/{text}").parse().ok();
+    text.parse().ok().or_else(bare).ok_or_else(|| {
+        "a token is tokens/{uuid}, or the uuid alone: `temper admin token list` lists them".into()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -34,6 +42,7 @@ mod tests {
         let id = "01890a5d-ac96-774b-bcce-b302099a8057";
         assert_eq!(sweep(id), sweep(&format!("sweeps/{id}")));
         assert_eq!(sweep(id).unwrap().to_string(), format!("sweeps/{id}"));
+        assert_eq!(token(id), token(&format!("tokens/{id}")));
         assert_eq!(job("7"), job("jobs/7"));
         assert_eq!(job("7").unwrap().to_string(), "jobs/7");
     }

@@ -4,7 +4,7 @@ use std::{fmt::Display, io::Write as _};
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use temper_proto::v1::{
-    AttemptOutcome, EpochMetrics, FailureClass, JobKind, JobState, LogLevel, MaskingFlag,
+    AttemptOutcome, EpochMetrics, FailureClass, JobKind, JobState, LogLevel, MaskingFlag, Role,
     SweepPreview, SweepState,
 };
 
@@ -156,6 +156,19 @@ pub fn log_level(level: i32) -> String {
     plain(level.as_str_name(), "LOG_LEVEL_").to_uppercase()
 }
 
+/// What a token may, `submitter`; empty where there is no token.
+pub fn role(role: i32) -> String {
+    match Role::try_from(role).unwrap_or_default() {
+        Role::Unspecified => String::new(),
+        role => plain(role.as_str_name(), "ROLE_"),
+    }
+}
+
+/// A time; `-` for none.
+pub fn time(time: Option<prost_types::Timestamp>) -> String {
+    time.map_or_else(|| "-".to_owned(), |time| time.to_string())
+}
+
 /// Memory as people read it, `1.5 GiB`; `-` where it is not known.
 pub fn memory(bytes: i64) -> String {
     // Two decimals of a gibibyte; a rounding of the last bit does not show.
@@ -193,6 +206,7 @@ mod tests {
         assert_eq!(sweep_state(SweepState::Running.into()), "running");
         assert_eq!(job_state(JobState::Leased.into()), "leased");
         assert_eq!(job_kind(JobKind::Evaluate.into()), "evaluate");
+        assert_eq!(role(Role::Submitter.into()), "submitter");
         assert_eq!(job_state(99), "unspecified");
         let failed = AttemptOutcome::Failed.into();
         assert_eq!(

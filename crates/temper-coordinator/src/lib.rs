@@ -2,6 +2,7 @@
 //! results. Everything that matters is in PostgreSQL: any number of coordinators can run over one
 //! database, and any of them can die at any time.
 
+mod access;
 mod grpc;
 mod janitor;
 mod pin;
@@ -90,7 +91,9 @@ pub async fn run(config: Config, server: Server, stop: Stop) -> anyhow::Result<(
     tasks.spawn("reaper", reaper::run(Arc::clone(&shared)));
     tasks.spawn("janitor", janitor::run(Arc::clone(&shared)));
     tasks.spawn("wake", wake::run(Arc::clone(&shared), wake));
-    let outcome = grpc::services(server, &shared).serve(stop.clone()).await;
+    let tokens = Arc::new(access::Tokens(shared.store.clone()));
+    let server = grpc::services(server, &shared);
+    let outcome = server.serve(tokens, stop.clone()).await;
     // Where serving itself broke, the tasks must end too.
     stop.gracefully();
     tasks.finish().await?;

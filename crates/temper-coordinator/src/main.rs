@@ -10,6 +10,7 @@ use temper_service::{
     server::{Bind, Server},
     stop::Stop,
     telemetry::Telemetry,
+    tls::ServerTls,
 };
 
 /// Takes sweeps, expands them into jobs and leases these to workers. Keeps all state in PostgreSQL:
@@ -21,6 +22,8 @@ struct Args {
     telemetry: Telemetry,
     #[command(flatten)]
     bind: Bind,
+    #[command(flatten)]
+    tls: ServerTls,
     /// PostgreSQL, `postgres://user:password@host/database`.
     #[arg(long, env = "TEMPER_DATABASE_URL", hide_env_values = true)]
     database_url: String,
@@ -55,7 +58,8 @@ async fn main() -> anyhow::Result<()> {
         catalog.overlay(Catalog::parse(&text).with_context(named)?);
     }
     let stop = Stop::on_signals()?;
-    let server = Server::bind(args.bind.listen).await?;
+    let tls = args.tls.load()?;
+    let server = Server::bind(args.bind.listen).await?.secured(tls);
     let lease = Duration::from_secs(args.lease_seconds);
     let config = Config {
         database_url: args.database_url,

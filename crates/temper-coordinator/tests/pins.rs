@@ -4,15 +4,20 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use temper_coordinator::{Config, run};
-use temper_core::catalog::Catalog;
+use temper_core::{access::Role, catalog::Catalog};
 use temper_hub::{
     Hub, HubConfig, RepoKind,
     testing::{FakeFile, FakeHub},
 };
 use temper_proto::v1::{self, sweep_service_client::SweepServiceClient};
-use temper_service::{client::connect, server::Server, stop::Stop};
-use temper_store::testing::Database;
-use tonic::{Code, Status, transport::Channel};
+use temper_service::{
+    access::Secret,
+    client::{Channel, Credentials, connect},
+    server::Server,
+    stop::Stop,
+};
+use temper_store::{Actor, NewToken, testing::Database};
+use tonic::{Code, Status};
 
 const MODEL: &str = "timm/resnet50.a1_in1k";
 const DATASET: &str = "bentrevett/caltech-ucsd-birds-200-2011";
@@ -44,8 +49,19 @@ impl House {
         let url = format!("http://{}", server.address());
         let stop = Stop::new();
         tokio::spawn(run(config, server, stop.clone()));
+        let secret = Secret::generate()?;
+        let token = NewToken {
+            name: "tester",
+            role: Role::Submitter,
+            owner: None,
+            digest: secret.digest(),
+            lifetime: None,
+        };
+        let actor = Actor::at_database("test");
+        database.store().token_create(&actor, token).await?;
+        let credentials = Credentials::default().with_token(secret);
         Ok(Self {
-            client: SweepServiceClient::new(connect(&url).await?),
+            client: SweepServiceClient::new(connect(&url, &credentials).await?),
             stop,
             _database: database,
             _objects: objects,

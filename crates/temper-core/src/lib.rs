@@ -1,8 +1,9 @@
 //! The domain of Temper, pure: sweep specs and their expansion, content-addressed keys, catalog
-//! types, the job state machine, epsilon schedules, and the curves' statistics.
+//! types, the job state machine, epsilon schedules, the curves' statistics, and callers' roles.
 //!
 //! Nothing here does I/O, reads a clock, or knows tokio, SQL, gRPC or libtorch.
 
+pub mod access;
 pub mod attack;
 pub mod catalog;
 pub mod curve;

@@ -1,8 +1,12 @@
 //! The real grpcurl.
 
-use std::{path::PathBuf, process::Stdio};
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
 use anyhow::{Context as _, ensure};
+use temper_service::client::token_in;
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
 use crate::checkout;
@@ -12,14 +16,15 @@ use crate::checkout;
 pub struct Grpcurl {
     program: PathBuf,
     address: String,
+    token: Option<String>,
 }
 
 impl Grpcurl {
-    /// The one that `make setup` fetched, against the server at `url`.
+    /// The one that `make setup` fetched, against the server at `url`, with the token in a file.
     ///
     /// # Errors
     /// When there is none.
-    pub fn new(url: &str) -> anyhow::Result<Self> {
+    pub fn new(url: &str, token: &Path) -> anyhow::Result<Self> {
         let program = checkout().join(".local/tools/bin/grpcurl");
         ensure!(
             program.exists(),
@@ -30,7 +35,20 @@ impl Grpcurl {
             .strip_prefix("http://")
             .context("not an http URL")?
             .to_owned();
-        Ok(Self { program, address })
+        Ok(Self {
+            program,
+            address,
+            token: Some(token_in(token)?.reveal().to_owned()),
+        })
+    }
+
+    /// The same without a token.
+    #[must_use]
+    pub fn anonymous(self) -> Self {
+        Self {
+            token: None,
+            ..self
+        }
     }
 
     /// What it prints for its arguments behind the address.
@@ -55,8 +73,17 @@ impl Grpcurl {
         arguments: &[&str],
         input: &str,
     ) -> anyhow::Result<String> {
-        let mut child = Command::new(&self.program)
-            .arg("-plaintext")
+        let mut command = Command::new(&self.program);
+        command.arg("-plaintext");
+        if let Some(token) = &self.token {
+            // By the environment: a command line is everybody's to see.
+            command.env("TEMPER_TOKEN", token).args([
+                "-expand-headers",
+                "-H",
+                "authorization: Bearer ${TEMPER_TOKEN}",
+            ]);
+        }
+        let mut child = command
             .args(flags)
             .arg(&self.address)
             .args(arguments)

@@ -12,14 +12,13 @@ use temper_proto::v1::{
     self, job_service_client::JobServiceClient, results_service_client::ResultsServiceClient,
     sweep_service_client::SweepServiceClient,
 };
-use temper_service::client::connect;
+use temper_service::client::{Channel, Credentials, connect, token_in};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::{Child, Command},
     time::timeout,
 };
-use tonic::transport::Channel;
 
 /// Longest that a start, a stop or, unless said, a sweep may take before it is given up.
 const PATIENCE: Duration = Duration::from_mins(4);
@@ -141,6 +140,18 @@ impl System {
             .collect())
     }
 
+    /// Where the token of its user lies.
+    #[must_use]
+    pub fn token(&self) -> PathBuf {
+        self.folder.path().join("data/tokens/user")
+    }
+
+    async fn channel(&self, url: &str) -> anyhow::Result<Channel> {
+        // Read anew: each start makes another.
+        let token = token_in(&self.token())?;
+        Ok(connect(url, &Credentials::default().with_token(token)).await?)
+    }
+
     /// A file for the test's own use, gone with the system.
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {
@@ -152,7 +163,9 @@ impl System {
     /// # Errors
     /// When the coordinator does not answer.
     pub async fn sweeps(&self) -> anyhow::Result<SweepServiceClient<Channel>> {
-        Ok(SweepServiceClient::new(connect(&self.coordinator).await?))
+        Ok(SweepServiceClient::new(
+            self.channel(&self.coordinator).await?,
+        ))
     }
 
     /// Client of `JobService`.
@@ -160,7 +173,9 @@ impl System {
     /// # Errors
     /// When the coordinator does not answer.
     pub async fn jobs(&self) -> anyhow::Result<JobServiceClient<Channel>> {
-        Ok(JobServiceClient::new(connect(&self.coordinator).await?))
+        Ok(JobServiceClient::new(
+            self.channel(&self.coordinator).await?,
+        ))
     }
 
     /// Client of `ResultsService`.
@@ -168,7 +183,9 @@ impl System {
     /// # Errors
     /// When the results service does not answer.
     pub async fn curves(&self) -> anyhow::Result<ResultsServiceClient<Channel>> {
-        Ok(ResultsServiceClient::new(connect(&self.results).await?))
+        Ok(ResultsServiceClient::new(
+            self.channel(&self.results).await?,
+        ))
     }
 
     /// Submits a sweep.
@@ -303,7 +320,10 @@ async fn launch(folder: &Path, options: &Options) -> anyhow::Result<(Child, Stri
     // Nothing of the user's, and no network.
     command
         .env("HF_HOME", folder.join("hub"))
-        .env("HF_HUB_OFFLINE", "1");
+        .env("HF_HUB_OFFLINE", "1")
+        .env("XDG_STATE_HOME", folder.join("state"))
+        .env_remove("TEMPER_TOKEN")
+        .env_remove("TEMPER_TOKEN_FILE");
     command.env("TEMPER_CACHE", folder.join("cache"));
     command.env("TEMPER_POSTGRES", checkout().join(".local/postgres/bin"));
     command.env("TEMPER_WORKER", program("temper-worker")?);

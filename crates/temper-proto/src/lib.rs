@@ -4,7 +4,7 @@ mod convert;
 mod json;
 
 pub use convert::filter::parse_job_filter;
-pub use convert::names::{JobName, SweepName};
+pub use convert::names::{JobName, SweepName, TokenName};
 pub use convert::spec::parse_sweep_spec;
 pub use json::{JsonError, from_json, to_json};
 

@@ -1,7 +1,10 @@
 //! The results service: curves, and what groups of them say. Reads only.
 
+mod access;
 mod aggregate;
 mod grpc;
+
+use std::sync::Arc;
 
 use temper_service::{server::Server, stop::Stop};
 use temper_store::Store;
@@ -21,7 +24,9 @@ pub struct Config {
 /// When the database cannot be opened, or serving fails.
 pub async fn run(config: Config, server: Server, stop: Stop) -> anyhow::Result<()> {
     let store = Store::connect(&config.database_url, config.connections).await?;
-    let outcome = grpc::services(server, store.clone()).serve(stop).await;
+    let tokens = Arc::new(access::Tokens(store.clone()));
+    let server = grpc::services(server, store.clone());
+    let outcome = server.serve(tokens, stop).await;
     store.close().await;
     Ok(outcome?)
 }

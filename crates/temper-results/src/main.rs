@@ -6,6 +6,7 @@ use temper_service::{
     server::{Bind, Server},
     stop::Stop,
     telemetry::Telemetry,
+    tls::ServerTls,
 };
 
 /// Serves accuracy-against-epsilon curves and their aggregates. Reads the database that a
@@ -17,6 +18,8 @@ struct Args {
     telemetry: Telemetry,
     #[command(flatten)]
     bind: Bind,
+    #[command(flatten)]
+    tls: ServerTls,
     /// PostgreSQL, `postgres://user:password@host/database`.
     #[arg(long, env = "TEMPER_DATABASE_URL", hide_env_values = true)]
     database_url: String,
@@ -30,7 +33,8 @@ async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     args.telemetry.init()?;
     let stop = Stop::on_signals()?;
-    let server = Server::bind(args.bind.listen).await?;
+    let tls = args.tls.load()?;
+    let server = Server::bind(args.bind.listen).await?.secured(tls);
     let config = Config {
         database_url: args.database_url,
         connections: args.database_connections,

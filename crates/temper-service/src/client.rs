@@ -1,22 +1,86 @@
-//! Connections to a coordinator or a results service.
+//! Connections to a coordinator or a results service, and what calls on them carry.
 
-use std::{error::Error as _, time::Duration};
+use std::{
+    env,
+    error::Error,
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    task::{Context, Poll},
+    time::Duration,
+};
 
+use clap::Args;
 use tonic::{
     Code, Status,
-    transport::{Channel, Endpoint},
+    body::Body,
+    codegen::{
+        Service,
+        http::{HeaderValue, Request, Response, header::AUTHORIZATION},
+    },
+    transport::{self, ClientTlsConfig, Endpoint, channel::ResponseFuture},
+};
+
+use crate::{
+    access::{ParseSecretError, Secret},
+    tls::{ClientTls, TlsFileError},
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A peer that vanished without a word is noticed after interval and timeout.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The variable that may hold a token. It is no argument: command lines are everybody's to see.
+const TOKEN: &str = "TEMPER_TOKEN";
+
+/// By what a client shows who it is; flatten it into a command's arguments.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Access {
+    /// File that holds the token; without one, `TEMPER_TOKEN` may hold the token itself
+    #[arg(long, env = "TEMPER_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Whom the client believes.
+    #[command(flatten)]
+    pub tls: ClientTls,
+}
+
+/// A token, and how to speak TLS.
+#[derive(Clone, Default)]
+pub struct Credentials {
+    token: Option<Secret>,
+    tls: ClientTlsConfig,
+}
+
+/// Credentials that cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialsError {
+    /// The file of a token cannot be read.
+    #[error("cannot read the token in {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// It holds something else.
+    #[error("{place} holds no token")]
+    Token {
+        /// The file, or the variable.
+        place: String,
+        /// What is wrong with it.
+        source: ParseSecretError,
+    },
+    /// A file of TLS is none.
+    #[error(transparent)]
+    Tls(#[from] TlsFileError),
+}
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// Not an address.
-    #[error("`{0}` is no address of a service: one looks like http://127.0.0.1:7070")]
+    #[error(
+        "`{0}` is no address of a service: one looks like http://127.0.0.1:7070 or https://host:7070"
+    )]
     Address(String),
     /// Nothing answers.
     #[error(
@@ -27,32 +91,146 @@ pub enum ConnectError {
         /// Where.
         url: String,
         /// Why.
-        source: tonic::transport::Error,
+        source: transport::Error,
     },
+    /// Something answers, but it is not trusted, or speaks no TLS.
+    #[error(
+        "no TLS with {url}: does that server speak it, and is its certificate signed by the authority of \
+         --tls-ca (TEMPER_TLS_CA)?"
+    )]
+    Untrusted {
+        /// Where.
+        url: String,
+        /// Why.
+        source: transport::Error,
+    },
+    /// The files of TLS are of no use.
+    #[error(
+        "TLS cannot be set up: --tls-ca, --tls-client-cert and --tls-client-key name its files"
+    )]
+    Tls(#[source] transport::Error),
+}
+
+/// A channel whose calls carry the token. It reconnects by itself.
+#[derive(Debug, Clone)]
+pub struct Channel {
+    channel: transport::Channel,
+    bearer: Option<HeaderValue>,
+}
+
+impl Access {
+    /// Reads the token and the files of TLS. No token at all is no error here: the server says so
+    /// where it wants one.
+    ///
+    /// # Errors
+    /// When a file cannot be read or holds something else.
+    pub fn load(&self) -> Result<Credentials, CredentialsError> {
+        let token = match &self.token_file {
+            Some(path) => Some(token_in(path)?),
+            None => env::var(TOKEN)
+                .ok()
+                .filter(|text| !text.trim().is_empty())
+                .map(|text| parse(&text, TOKEN))
+                .transpose()?,
+        };
+        let tls = self.tls.load()?;
+        Ok(Credentials { token, tls })
+    }
+}
+
+impl Credentials {
+    /// The same with this token.
+    #[must_use]
+    pub fn with_token(self, token: Secret) -> Self {
+        let token = Some(token);
+        Self { token, ..self }
+    }
+
+    /// Whether there is a token.
+    #[must_use]
+    pub fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A derived form would show the client's private key.
+        f.debug_struct("Credentials")
+            .field("token", &self.token)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The token in a file.
+///
+/// # Errors
+/// When the file cannot be read or holds something else.
+pub fn token_in(path: &Path) -> Result<Secret, CredentialsError> {
+    let text = fs::read_to_string(path).map_err(|source| CredentialsError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    parse(&text, &path.display().to_string())
+}
+
+fn parse(text: &str, place: &str) -> Result<Secret, CredentialsError> {
+    let parsed = text.trim().parse();
+    parsed.map_err(|source| CredentialsError::Token {
+        place: place.to_owned(),
+        source,
+    })
 }
 
 /// Connects to `url` now. The channel reconnects by itself when the connection breaks later.
 ///
 /// # Errors
-/// When `url` is no address, or nothing answers there within 5 seconds.
-pub async fn connect(url: &str) -> Result<Channel, ConnectError> {
-    let endpoint = endpoint(url)?;
-    endpoint
-        .connect()
-        .await
-        .map_err(|source| ConnectError::NoAnswer {
-            url: url.to_owned(),
-            source,
-        })
+/// When `url` is no address, nothing answers there within 5 seconds, or it is not trusted.
+pub async fn connect(url: &str, credentials: &Credentials) -> Result<Channel, ConnectError> {
+    let channel = endpoint(url, credentials)?.connect().await;
+    let channel = channel.map_err(|source| {
+        let url = url.to_owned();
+        if is_about_tls(&source) {
+            ConnectError::Untrusted { url, source }
+        } else {
+            ConnectError::NoAnswer { url, source }
+        }
+    })?;
+    Ok(Channel::new(channel, credentials))
 }
 
 /// A channel to `url` that connects on first use and again after each break; until then its calls
 /// fail with `UNAVAILABLE`. Must be called within a tokio runtime.
 ///
 /// # Errors
-/// When `url` is no address.
-pub fn connect_lazily(url: &str) -> Result<Channel, ConnectError> {
-    Ok(endpoint(url)?.connect_lazy())
+/// When `url` is no address, or the files of TLS are of no use.
+pub fn connect_lazily(url: &str, credentials: &Credentials) -> Result<Channel, ConnectError> {
+    let channel = endpoint(url, credentials)?.connect_lazy();
+    Ok(Channel::new(channel, credentials))
+}
+
+impl Channel {
+    fn new(channel: transport::Channel, credentials: &Credentials) -> Self {
+        let bearer = credentials.token.as_ref().map(Secret::bearer);
+        Self { channel, bearer }
+    }
+}
+
+impl Service<Request<Body>> for Channel {
+    type Response = Response<Body>;
+    type Error = transport::Error;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Service::poll_ready(&mut self.channel, context)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> ResponseFuture {
+        if let Some(bearer) = &self.bearer {
+            request.headers_mut().insert(AUTHORIZATION, bearer.clone());
+        }
+        Service::call(&mut self.channel, request)
+    }
 }
 
 /// Whether the same call may succeed when repeated: the peer does not answer, or the connection broke
@@ -68,18 +246,34 @@ pub fn is_transient(status: &Status) -> bool {
         )
 }
 
-fn endpoint(url: &str) -> Result<Endpoint, ConnectError> {
+fn endpoint(url: &str, credentials: &Credentials) -> Result<Endpoint, ConnectError> {
     let address = || ConnectError::Address(url.to_owned());
     let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|_| address())?;
-    if endpoint.uri().scheme_str() != Some("http") || endpoint.uri().host().is_none() {
+    if endpoint.uri().host().is_none() {
         return Err(address());
     }
+    let endpoint = match endpoint.uri().scheme_str() {
+        Some("http") => endpoint,
+        Some("https") => endpoint
+            .tls_config(credentials.tls.clone())
+            .map_err(ConnectError::Tls)?,
+        _ => return Err(address()),
+    };
     Ok(endpoint
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_keepalive(Some(KEEP_ALIVE_INTERVAL))
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .keep_alive_while_idle(true))
+}
+
+/// Whether it was the handshake that failed: rustls calls whatever it does not believe invalid data.
+fn is_about_tls(error: &transport::Error) -> bool {
+    let mut sources = std::iter::successors(error.source(), |&source| source.source());
+    sources.any(|source| {
+        let io = source.downcast_ref::<io::Error>();
+        io.is_some_and(|error| error.kind() == io::ErrorKind::InvalidData)
+    })
 }
 
 #[cfg(test)]
@@ -92,7 +286,10 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         drop(listener);
-        let error = connect(&url).await.unwrap_err().to_string();
+        let error = connect(&url, &Credentials::default())
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(
             error.contains(&url) && error.contains("temper up"),
             "{error}"
@@ -101,7 +298,7 @@ mod tests {
 
     #[test]
     fn breaks_of_the_connection_are_transient_and_answers_are_not() {
-        let broken = Status::from_error(Box::new(std::io::Error::other("reset by peer")));
+        let broken = Status::from_error(Box::new(io::Error::other("reset by peer")));
         for status in [
             broken,
             Status::unavailable(""),
@@ -120,13 +317,14 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_no_address_is_refused_before_any_connection() {
-        for url in ["127.0.0.1:7070", "ftp://host:1", "", "https://host"] {
+        let none = Credentials::default();
+        for url in ["127.0.0.1:7070", "ftp://host:1", ""] {
             assert!(
-                matches!(connect(url).await, Err(ConnectError::Address(_))),
+                matches!(connect(url, &none).await, Err(ConnectError::Address(_))),
                 "{url}"
             );
             assert!(
-                matches!(connect_lazily(url), Err(ConnectError::Address(_))),
+                matches!(connect_lazily(url, &none), Err(ConnectError::Address(_))),
                 "{url}"
             );
         }

@@ -1,9 +1,12 @@
-//! The process shell that every Temper binary shares: logs, health, reflection, errors as gRPC
-//! statuses, graceful stop, connections to peers, and the object store.
+//! The process shell that every Temper binary shares: logs, health, reflection, who may call what,
+//! TLS, errors as gRPC statuses, graceful stop, connections to peers, and the object store.
 
+pub mod access;
 pub mod client;
 pub mod objects;
+mod opening;
 pub mod server;
 pub mod status;
 pub mod stop;
 pub mod telemetry;
+pub mod tls;

@@ -1,20 +1,25 @@
-//! A gRPC server with what every one of Temper's has: health, reflection, a graceful stop.
+//! A gRPC server with what every one of Temper's has: a guard, health, reflection, a graceful stop.
 
-use std::{convert::Infallible, io, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use clap::Args;
+use futures::StreamExt as _;
 use tokio::net::TcpListener;
 use tonic::{
     body::Body,
     codegen::{Service, http},
     server::NamedService,
     service::{Routes, RoutesBuilder},
-    transport::server::TcpIncoming,
+    transport::{ServerTlsConfig, server::TcpIncoming},
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tonic_reflection::{pb, server::Builder};
 
-use crate::stop::Stop;
+use crate::{
+    access::{Authenticate, Guard},
+    opening::Opening,
+    stop::Stop,
+};
 
 /// How long calls may go on after a graceful stop has begun.
 const GRACE: Duration = Duration::from_secs(10);
@@ -47,6 +52,9 @@ pub enum ServeError {
     /// A descriptor set that reflection cannot read.
     #[error("reflection cannot read the protocol's descriptors")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// Certificate or key are none, or do not belong together.
+    #[error("TLS cannot be set up from these files")]
+    Tls(#[source] tonic::transport::Error),
     /// The transport broke.
     #[error("the server broke")]
     Transport(#[from] tonic::transport::Error),
@@ -58,6 +66,7 @@ pub struct Server {
     address: SocketAddr,
     routes: RoutesBuilder,
     names: Vec<&'static str>,
+    tls: Option<ServerTlsConfig>,
 }
 
 impl Server {
@@ -74,6 +83,7 @@ impl Server {
             address,
             routes: Routes::builder(),
             names: Vec::new(),
+            tls: None,
         })
     }
 
@@ -81,6 +91,12 @@ impl Server {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Speaks TLS alone, where there is a configuration of it.
+    #[must_use]
+    pub fn secured(self, tls: Option<ServerTlsConfig>) -> Self {
+        Self { tls, ..self }
     }
 
     /// Adds a generated service.
@@ -100,28 +116,44 @@ impl Server {
         self
     }
 
-    /// Serves until `stop`. Stage one: health says `NOT_SERVING`, nothing new is accepted, calls
+    /// Serves whom the guard lets in, until `stop`. Stage one: health says `NOT_SERVING`, nothing new is accepted, calls
     /// have 10 seconds to end (endless streams are expected to watch the token themselves). Stage
     /// two, or the end of the grace: it returns without them; they end with the runtime.
     ///
     /// # Errors
-    /// When the descriptors or the transport are broken.
-    pub async fn serve(mut self, stop: Stop) -> Result<(), ServeError> {
+    /// When the descriptors, the files of TLS or the transport are broken.
+    pub async fn serve(
+        mut self,
+        authenticate: Arc<dyn Authenticate>,
+        stop: Stop,
+    ) -> Result<(), ServeError> {
         let (reporter, health) = tonic_health::server::health_reporter();
         self.routes.add_service(health);
         self.add_reflection()?;
-        let names = self.names;
+        let (names, secured) = (self.names, self.tls.is_some());
         report(&reporter, &names, ServingStatus::Serving).await;
-        tracing::info!(address = %self.address, services = ?names, "serving");
+        tracing::info!(address = %self.address, services = ?names, tls = secured, "serving");
+        if !secured && !self.address.ip().is_loopback() {
+            tracing::warn!("tokens cross the network in plaintext: --tls-cert is not given");
+        }
         let graceful = async {
             stop.graceful.cancelled().await;
             report(&reporter, &names, ServingStatus::NotServing).await;
         };
-        let serving = tonic::transport::Server::builder()
+        let mut builder = tonic::transport::Server::builder();
+        if let Some(tls) = self.tls {
+            builder = builder.tls_config(tls).map_err(ServeError::Tls)?;
+        }
+        let incoming = TcpIncoming::from(self.listener)
+            .map(move |accepted| accepted.map(|stream| Opening::new(stream, secured)));
+        let serving = builder
             .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
             .trace_fn(|request| tracing::debug_span!("rpc", path = request.uri().path()))
-            .add_routes(self.routes.routes())
-            .serve_with_incoming_shutdown(TcpIncoming::from(self.listener), graceful);
+            .serve_with_incoming_shutdown(
+                Guard::new(self.routes.routes().prepare(), authenticate),
+                incoming,
+                graceful,
+            );
         tokio::select! {
             served = serving => served?,
             () = stop.cut.cancelled() => {}

@@ -62,7 +62,12 @@ pub fn explain(status: &Status) -> String {
         .get_details_bad_request()
         .map(|bad| bad.field_violations);
     match fields.as_deref() {
-        None | Some([]) => format!("{} ({:?})", status.message(), status.code()),
+        None | Some([]) => {
+            // Made on this side, of what the connection suffered: what that was, its sources tell.
+            let sources = status.source().map(|source| format!(": {}", chain(source)));
+            let sources = sources.unwrap_or_default();
+            format!("{}{sources} ({:?})", status.message(), status.code())
+        }
         Some(fields) => {
             let lines: Vec<_> = fields
                 .iter()

@@ -1,17 +1,22 @@
 //! A real server on loopback: health, reflection in both versions, errors, the graceful stop.
+//! Who may call is tested beside, in `access/`.
 #![expect(clippy::unwrap_used, reason = "a test's helpers may panic")]
 
 use std::{net::SocketAddr, sync::Arc};
 
-use futures::StreamExt as _;
-use temper_core::Violations;
+use futures::{StreamExt as _, future::BoxFuture};
+use temper_core::{
+    Digest, Violations,
+    access::{Principal, Role, Standing},
+};
 use temper_proto::v1::{
     AggregateCurvesRequest, AggregateCurvesResponse, Curve, GetCurveRequest,
     results_service_client::ResultsServiceClient,
     results_service_server::{ResultsService, ResultsServiceServer},
 };
 use temper_service::{
-    client,
+    access::{Authenticate, Secret},
+    client::{self, Channel, Credentials},
     server::{ServeError, Server},
     status,
     stop::Stop,
@@ -48,11 +53,28 @@ impl ResultsService for Slow {
     }
 }
 
+/// Knows one token.
+struct One(Digest);
+
+impl Authenticate for One {
+    fn standing<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Result<Standing, Status>> {
+        let viewer = Standing::Good(Principal {
+            token: uuid::Uuid::nil(),
+            name: "tester".into(),
+            role: Role::Viewer,
+            owner: "tester".into(),
+        });
+        let known = *digest == self.0;
+        Box::pin(async move { Ok(if known { viewer } else { Standing::Unknown }) })
+    }
+}
+
 struct Running {
     address: SocketAddr,
     url: String,
     stop: Stop,
     slow: Slow,
+    token: Secret,
     task: JoinHandle<Result<(), ServeError>>,
 }
 
@@ -64,20 +86,30 @@ async fn start() -> Running {
     let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let server = server.with(ResultsServiceServer::new(slow.clone()));
     let (address, stop) = (server.address(), Stop::new());
-    let task = tokio::spawn(server.serve(stop.clone()));
+    let token = Secret::generate().unwrap();
+    let one = Arc::new(One(token.digest()));
+    let task = tokio::spawn(server.serve(one, stop.clone()));
     Running {
         address,
         url: format!("http://{address}"),
         stop,
         slow,
+        token,
         task,
+    }
+}
+
+impl Running {
+    async fn channel(&self) -> Channel {
+        let credentials = Credentials::default().with_token(self.token.clone());
+        client::connect(&self.url, &credentials).await.unwrap()
     }
 }
 
 #[tokio::test]
 async fn health_knows_the_server_and_each_service() {
     let running = start().await;
-    let mut health = HealthClient::new(client::connect(&running.url).await.unwrap());
+    let mut health = HealthClient::new(running.channel().await);
     for service in ["", "temper.v1.ResultsService"] {
         let request = HealthCheckRequest {
             service: service.into(),
@@ -97,7 +129,7 @@ async fn health_knows_the_server_and_each_service() {
 #[tokio::test]
 async fn health_watchers_learn_of_the_stop() {
     let running = start().await;
-    let mut health = HealthClient::new(client::connect(&running.url).await.unwrap());
+    let mut health = HealthClient::new(running.channel().await);
     let request = HealthCheckRequest {
         service: String::new(),
     };
@@ -121,7 +153,9 @@ macro_rules! converse {
             server_reflection_request::MessageRequest as Ask,
             server_reflection_response::MessageResponse as Answer,
         };
-        let channel = client::connect($url).await.unwrap();
+        let channel = client::connect($url, &Credentials::default())
+            .await
+            .unwrap();
         let asks = $asks.map(|(kind, text): (&str, &str)| ServerReflectionRequest {
             host: String::new(),
             message_request: Some(match kind {
@@ -192,7 +226,7 @@ async fn both_reflections_list_and_describe_what_is_served() {
 #[tokio::test]
 async fn violations_reach_the_client() {
     let running = start().await;
-    let mut results = ResultsServiceClient::new(client::connect(&running.url).await.unwrap());
+    let mut results = ResultsServiceClient::new(running.channel().await);
     let error = results
         .get_curve(GetCurveRequest::default())
         .await
@@ -207,7 +241,7 @@ async fn violations_reach_the_client() {
 #[tokio::test]
 async fn call_in_flight_is_finished_before_a_graceful_stop_ends() {
     let running = start().await;
-    let mut results = ResultsServiceClient::new(client::connect(&running.url).await.unwrap());
+    let mut results = ResultsServiceClient::new(running.channel().await);
     let call = tokio::spawn(async move {
         results
             .aggregate_curves(AggregateCurvesRequest::default())
@@ -223,7 +257,7 @@ async fn call_in_flight_is_finished_before_a_graceful_stop_ends() {
 #[tokio::test]
 async fn cut_does_not_wait_for_calls_that_never_end() {
     let running = start().await;
-    let mut results = ResultsServiceClient::new(client::connect(&running.url).await.unwrap());
+    let mut results = ResultsServiceClient::new(running.channel().await);
     let call = tokio::spawn(async move {
         results
             .aggregate_curves(AggregateCurvesRequest::default())

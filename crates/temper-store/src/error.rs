@@ -41,6 +41,9 @@ pub enum StoreError {
     /// A worker that has not registered, or that another database knows.
     #[error("no worker with incarnation {0} is registered")]
     UnknownWorker(Uuid),
+    /// An incarnation that is another token's.
+    #[error("incarnation {0} is registered under another token")]
+    WorkerTaken(Uuid),
     /// The writer no longer holds the job, or never did.
     #[error("the lease of job {job} is lost: {reason}")]
     LeaseLost {
@@ -125,7 +128,7 @@ impl StoreError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NotFound { .. } => ErrorKind::NotFound,
-            Self::RequestReused(_) => ErrorKind::AlreadyExists,
+            Self::RequestReused(_) | Self::WorkerTaken(_) => ErrorKind::AlreadyExists,
             Self::LeaseLost { .. } => ErrorKind::LeaseLost,
             Self::Stale { .. } => ErrorKind::Conflict,
             Self::UnknownWorker(_)

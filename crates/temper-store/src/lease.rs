@@ -19,7 +19,7 @@ use crate::{
     attempt::{End, Failure, attempt_end, job_fail, job_requeue},
     store::Tx,
     value::{named, stored},
-    worker::worker_seen,
+    worker::{WorkerRef, worker_seen},
 };
 
 /// The right to write to a job.
@@ -29,6 +29,8 @@ pub struct LeaseRef {
     pub job: JobId,
     /// The worker's incarnation.
     pub incarnation: Uuid,
+    /// The token under which the writer calls: the lease is good under the worker's own alone.
+    pub token: Uuid,
     /// Grows with every lease of the job.
     pub fence: i64,
 }
@@ -67,14 +69,14 @@ impl Store {
     /// nobody else holds the job. Without leases it only tells that the worker is there.
     ///
     /// # Errors
-    /// `UnknownWorker` when the incarnation has not registered.
+    /// `UnknownWorker` when the incarnation has not registered under this token.
     pub async fn lease_heartbeat(
         &self,
-        incarnation: Uuid,
+        worker: WorkerRef,
         leases: &[(JobId, i64)],
         duration: Duration,
     ) -> Result<Vec<LeaseStatus>, StoreError> {
-        worker_seen(self, incarnation).await?;
+        worker_seen(self, worker).await?;
         if leases.is_empty() {
             return Ok(Vec::new());
         }
@@ -101,7 +103,7 @@ impl Store {
             LEFT JOIN extended USING (job_id, fence)
             LEFT JOIN temper.job ON job.id = asked.job_id
             ORDER BY asked.place"#,
-            incarnation,
+            worker.incarnation,
             &jobs,
             &fences,
             duration.as_secs_f64(),

@@ -10,6 +10,7 @@
 
 mod artifact;
 mod attempt;
+mod audit;
 mod checkpoint;
 mod complete;
 mod copy;
@@ -27,11 +28,13 @@ mod store;
 mod sweep;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod token;
 mod value;
 mod worker;
 
 pub use artifact::Artifact;
 pub use attempt::{Attempt, AttemptOutcome, AttemptPage, AttemptsQuery, FailedAttempt};
+pub use audit::{Actor, AuditEntry, AuditPage, AuditQuery};
 pub use checkpoint::Checkpoint;
 pub use complete::{BestModel, Measured, Trained};
 pub use curve::{CellCurve, Curve, CurveFacts};
@@ -45,4 +48,5 @@ pub use sweep::{
     JobCounts, NewSweep, SweepChanges, SweepCreated, SweepCursor, SweepExtension, SweepFilter,
     SweepPage, SweepPreview, SweepRequest, SweepRow, SweepState,
 };
-pub use worker::NewWorker;
+pub use token::{NewToken, TokenCursor, TokenPage, TokenRow};
+pub use worker::{NewWorker, WorkerRef};

@@ -4,6 +4,7 @@ use std::{num::NonZeroUsize, thread, time::Duration};
 
 use clap::Args;
 use temper_data::Inputs;
+use temper_service::client::Access;
 use temper_torch::Device;
 
 /// How a worker runs.
@@ -17,6 +18,9 @@ pub struct Config {
         value_name = "URL"
     )]
     pub coordinator: String,
+    /// By what the worker shows who it is.
+    #[command(flatten)]
+    pub access: Access,
     /// What people call this worker [default: HOST:PID]
     #[arg(long, env = "TEMPER_WORKER_NAME")]
     pub name: Option<String>,

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use temper_proto::v1::{self, worker_service_client::WorkerServiceClient};
-use temper_service::client::{self, ConnectError};
-use tonic::{Response, Status, transport::Channel};
+use temper_service::client::{self, Channel, ConnectError, Credentials};
+use tonic::{Response, Status};
 
 /// How long an ordinary call may take.
 const CALL_LIMIT: Duration = Duration::from_secs(15);
@@ -19,9 +19,10 @@ pub(crate) struct Coordinator {
 
 impl Coordinator {
     /// Connects on first use, and again after each break.
-    pub(crate) fn new(url: &str) -> Result<Self, ConnectError> {
+    pub(crate) fn new(url: &str, credentials: &Credentials) -> Result<Self, ConnectError> {
+        let channel = client::connect_lazily(url, credentials)?;
         Ok(Self {
-            client: WorkerServiceClient::new(client::connect_lazily(url)?),
+            client: WorkerServiceClient::new(channel),
         })
     }
 

@@ -7,11 +7,18 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use futures::future::BoxFuture;
+use temper_core::{
+    Digest,
+    access::{Principal, Role, Standing},
+};
 use temper_proto::v1::{
     self,
     worker_service_server::{WorkerService, WorkerServiceServer},
 };
 use temper_service::{
+    access::{Authenticate, Secret},
+    client::Credentials,
     server::{ServeError, Server},
     stop::Stop,
 };
@@ -49,6 +56,32 @@ struct Fake {
     objects: String,
 }
 
+/// Takes the token of the fake for a worker's.
+struct Known(Digest);
+
+impl Authenticate for Known {
+    fn standing<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Result<Standing, Status>> {
+        let worker = Principal {
+            token: uuid::Uuid::nil(),
+            name: "worker".into(),
+            role: Role::Worker,
+            owner: "worker".into(),
+        };
+        let known = *digest == self.0;
+        let standing = if known {
+            Standing::Good(worker)
+        } else {
+            Standing::Unknown
+        };
+        Box::pin(async move { Ok(standing) })
+    }
+}
+
+/// The one token of every fake: of one that dies, the next one knows it too.
+fn token() -> Secret {
+    format!("temper_{}", "5".repeat(64)).parse().unwrap()
+}
+
 /// A running fake.
 pub(crate) struct Running {
     pub address: SocketAddr,
@@ -74,7 +107,8 @@ impl Running {
             .unwrap()
             .with(WorkerServiceServer::new(fake));
         let (address, stop) = (server.address(), Stop::new());
-        let task = tokio::spawn(server.serve(stop.clone()));
+        let known = Arc::new(Known(token().digest()));
+        let task = tokio::spawn(server.serve(known, stop.clone()));
         Self {
             address,
             calls,
@@ -86,6 +120,18 @@ impl Running {
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Who a worker has to be.
+    pub(crate) fn credentials() -> Credentials {
+        Credentials::default().with_token(token())
+    }
+
+    /// The same in a file.
+    pub(crate) fn token_file(&self) -> String {
+        let path = self.folder.path().join("token");
+        std::fs::write(&path, token().reveal()).unwrap();
+        path.display().to_string()
     }
 
     pub(crate) fn objects(&self) -> String {

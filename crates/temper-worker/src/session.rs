@@ -6,7 +6,7 @@ use temper_core::spec::{Precision, RESULT_VERSION};
 use temper_data::DataError;
 use temper_proto::v1;
 use temper_service::{
-    client::{ConnectError, is_transient},
+    client::{ConnectError, CredentialsError, is_transient},
     objects::{Objects, ObjectsError},
     status,
     stop::{Stop, TaskPanicked, Tasks},
@@ -39,6 +39,9 @@ pub enum SessionError {
     /// No such address.
     #[error(transparent)]
     Address(#[from] ConnectError),
+    /// By what this worker shows who it is cannot be read.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
     /// The system gives no thread to libtorch.
     #[error("the libtorch thread cannot be started")]
     Engine(#[source] std::io::Error),
@@ -74,7 +77,8 @@ enum Leased {
 /// # Errors
 /// When the coordinator refuses this worker for good, or its object store is out of reach.
 pub async fn run(config: Config, capture: Capture, stop: Stop) -> Result<(), SessionError> {
-    let coordinator = Coordinator::new(&config.coordinator)?;
+    let credentials = config.access.load()?;
+    let coordinator = Coordinator::new(&config.coordinator, &credentials)?;
     let sources = config.inputs.sources()?;
     let host = Host {
         engine: Engine::start(config.threads()).map_err(SessionError::Engine)?,
@@ -146,7 +150,7 @@ async fn register(
             match coordinator.register(request.clone()).await {
                 Err(status) if is_transient(&status) => {
                     if !std::mem::replace(&mut told, true) {
-                        let reason = status.message();
+                        let reason = status::explain(&status);
                         tracing::warn!(url = config.coordinator, reason, "no coordinator yet");
                     }
                     backoff.pause().await;
@@ -245,7 +249,7 @@ mod tests {
         config: Config,
     }
 
-    fn config(url: &str) -> Config {
+    fn config(running: &Running) -> Config {
         let fixed = [
             "worker",
             "--mirror",
@@ -254,7 +258,9 @@ mod tests {
             "1",
             "--coordinator",
         ];
-        Arguments::parse_from(fixed.into_iter().chain([url])).config
+        let (url, token) = (running.url(), running.token_file());
+        let given = [&url, "--token-file", &token];
+        Arguments::parse_from(fixed.into_iter().chain(given)).config
     }
 
     fn assignment() -> v1::Assignment {
@@ -278,11 +284,7 @@ mod tests {
         };
         let mut running = Running::start(anywhere(), script).await;
         let stop = Stop::new();
-        let session = tokio::spawn(run(
-            config(&running.url()),
-            Capture::default(),
-            stop.clone(),
-        ));
+        let session = tokio::spawn(run(config(&running), Capture::default(), stop.clone()));
 
         let Call::Register(first) = running.call().await else {
             panic!("no registration")
@@ -307,11 +309,7 @@ mod tests {
         };
         let mut running = Running::start(anywhere(), script).await;
         let stop = Stop::new();
-        let session = tokio::spawn(run(
-            config(&running.url()),
-            Capture::default(),
-            stop.clone(),
-        ));
+        let session = tokio::spawn(run(config(&running), Capture::default(), stop.clone()));
 
         let Call::Register(incarnation) = running.call().await else {
             panic!("no registration")
@@ -330,17 +328,29 @@ mod tests {
     #[tokio::test]
     async fn worker_waits_for_its_coordinator() {
         let absent = Running::start(anywhere(), Script::default()).await;
-        let (address, url) = (absent.address, absent.url());
+        let (address, config) = (absent.address, config(&absent));
         absent.stop.now();
         absent.task.await.unwrap().unwrap();
         let stop = Stop::new();
-        let session = tokio::spawn(run(config(&url), Capture::default(), stop.clone()));
+        let session = tokio::spawn(run(config, Capture::default(), stop.clone()));
         tokio::task::yield_now().await;
 
         let mut running = Running::start(address, Script::default()).await;
         assert!(matches!(running.call().await, Call::Register(_)));
         stop.gracefully();
         session.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn worker_whose_token_is_refused_ends_and_says_so() {
+        let running = Running::start(anywhere(), Script::default()).await;
+        let mut config = config(&running);
+        config.access.token_file = None;
+        let refused = run(config, Capture::default(), Stop::new())
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(refused.contains("TEMPER_TOKEN_FILE"), "{refused}");
     }
 
     #[test]

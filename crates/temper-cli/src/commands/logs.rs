@@ -6,8 +6,8 @@ use temper_proto::{
     JobName,
     v1::{GetLogsRequest, LogLine, job_service_client::JobServiceClient},
 };
-use temper_service::client;
-use tonic::{Status, transport::Channel};
+use temper_service::client::{self, Channel};
+use tonic::Status;
 
 use crate::{
     connection::{self, Coordinator},

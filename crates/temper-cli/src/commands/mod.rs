@@ -1,5 +1,6 @@
 //! The subcommands, one file each.
 
+mod admin;
 mod artifact;
 mod attempts;
 mod cancel;
@@ -69,6 +70,8 @@ pub enum Command {
     Datasets(datasets::Args),
     /// Pin catalog entries
     Catalog(catalog::Args),
+    /// Make and revoke tokens, and see who changed what
+    Admin(admin::Args),
     /// Bring a database's tables up to this release
     Migrate(migrate::Args),
 }
@@ -98,6 +101,7 @@ impl Command {
             Self::Models(args) => blocking(move || models::run(&args)).await?,
             Self::Datasets(args) => return blocking(move || datasets::run(args)).await,
             Self::Catalog(args) => blocking(move || catalog::run(args)).await?,
+            Self::Admin(args) => admin::run(args).await?,
             Self::Migrate(args) => migrate::run(args).await?,
         }
         Ok(ExitCode::SUCCESS)

@@ -1,4 +1,4 @@
-//! The file that says where the services are and which processes run.
+//! The file that says where the services and the token for them are, and which processes run.
 
 use std::{
     collections::BTreeMap,
@@ -11,12 +11,14 @@ use serde_json::json;
 use super::{
     folder::{self, Folder},
     services::Services,
+    tokens::Tokens,
 };
 
 /// Keeps `up.json` true. Clones share it.
 #[derive(Clone)]
 pub struct Beacon {
     path: PathBuf,
+    token: PathBuf,
     coordinator: String,
     results: String,
     workers: Arc<Mutex<BTreeMap<u32, u32>>>,
@@ -24,9 +26,10 @@ pub struct Beacon {
 
 impl Beacon {
     /// Services without workers yet.
-    pub fn new(folder: &Folder, services: &Services) -> Self {
+    pub fn new(folder: &Folder, services: &Services, tokens: &Tokens) -> Self {
         Self {
             path: folder.beacon(),
+            token: tokens.user.clone(),
             coordinator: services.coordinator().to_owned(),
             results: services.results().to_owned(),
             workers: Arc::default(),
@@ -44,6 +47,7 @@ impl Beacon {
         let contents = json!({
             "coordinator": self.coordinator,
             "results": self.results,
+            "token": self.token,
             "process": std::process::id(),
             "workers": workers.values().collect::<Vec<_>>(),
         });

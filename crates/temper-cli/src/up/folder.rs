@@ -26,7 +26,7 @@ impl Folder {
         };
         let failed = || format!("cannot use the data folder {}", path.display());
         let path = std::path::absolute(&path).with_context(failed)?;
-        for below in ["objects", "logs"] {
+        for below in ["objects", "logs", "tokens"] {
             fs::create_dir_all(path.join(below)).with_context(failed)?;
         }
         let lock = File::create(path.join("lock")).with_context(failed)?;
@@ -59,6 +59,11 @@ impl Folder {
     /// Where checkpoints and models go.
     pub fn objects(&self) -> PathBuf {
         self.path.join("objects")
+    }
+
+    /// Where a token lies.
+    pub fn token(&self, name: &str) -> PathBuf {
+        self.path.join("tokens").join(name)
     }
 
     /// The log of a worker.

@@ -11,6 +11,7 @@ mod catalog;
 mod database;
 mod folder;
 mod services;
+mod tokens;
 mod workers;
 
 use std::{io::Write as _, net::SocketAddr, num::NonZeroU32, path::PathBuf};
@@ -19,12 +20,13 @@ use anyhow::ensure;
 use temper_data::Inputs;
 use temper_service::stop::Stop;
 
-use crate::{catalog::CatalogFile, checkout};
+use crate::{catalog::CatalogFile, checkout, local};
 
 use beacon::Beacon;
 use database::Database;
 use folder::Folder;
 use services::Services;
+use tokens::Tokens;
 use workers::Crew;
 
 /// How to run locally.
@@ -85,7 +87,7 @@ pub async fn run(mut args: Args) -> anyhow::Result<()> {
     for address in [args.listen_coordinator, args.listen_results] {
         ensure!(
             address.ip().is_loopback(),
-            "{address} can be reached from other machines, and local mode checks no tokens: \
+            "{address} can be reached from other machines, and local mode speaks no TLS: \
              listen on 127.0.0.1"
         );
     }
@@ -105,12 +107,14 @@ async fn serve(
     database_url: &str,
     stop: &Stop,
 ) -> anyhow::Result<()> {
-    let crew = Crew::new(args, program, folder);
+    let tokens = tokens::make(folder, database_url).await?;
+    let crew = Crew::new(args, program, folder, &tokens);
     let catalog = catalog::load(args.catalog.clone(), args.inputs.clone()).await?;
     let config = services::config(args, folder, database_url, catalog)?;
     let services = Services::start(args, config).await?;
-    let outcome = attend(folder, crew, &services, stop).await;
+    let outcome = attend(folder, crew, &services, &tokens, stop).await;
     folder.retract();
+    local::retract(&[services.coordinator(), services.results()]);
     let stopped = services.stop(stop).await;
     // What ended a service is the reason; what attending says of it is only that it ended.
     stopped.and(outcome)
@@ -121,6 +125,7 @@ async fn attend(
     folder: &Folder,
     crew: Crew,
     services: &Services,
+    tokens: &Tokens,
     stop: &Stop,
 ) -> anyhow::Result<()> {
     tokio::select! {
@@ -128,15 +133,21 @@ async fn attend(
         () = services.ended() => return Ok(()),
         () = stop.graceful.cancelled() => return Ok(()),
     }
-    let beacon = Beacon::new(folder, services);
+    let beacon = Beacon::new(folder, services, tokens);
+    let urls = [services.coordinator(), services.results()];
+    if let Err(error) = local::announce(&urls, &tokens.user) {
+        let path = tokens.user.display();
+        tracing::warn!(%error, "other commands find the token by TEMPER_TOKEN_FILE={path} alone");
+    }
     let workers = crew.start(services.coordinator(), &beacon);
     // Whoever started us may not listen to it.
     let _ = write!(
         std::io::stdout(),
-        "coordinator {}\nresults {}\ndata {}\nready\n",
+        "coordinator {}\nresults {}\ndata {}\ntoken {}\nready\n",
         services.coordinator(),
         services.results(),
-        folder.path().display()
+        folder.path().display(),
+        tokens.user.display()
     );
     let outcome = tokio::select! {
         () = stop.graceful.cancelled() => Ok(()),

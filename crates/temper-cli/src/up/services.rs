@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 use anyhow::{Context as _, anyhow};
 use temper_core::catalog::Catalog;
 use temper_service::{
-    client,
+    client::{self, Credentials},
     server::Server,
     stop::{Stop, Tasks},
 };
@@ -104,7 +104,9 @@ impl Services {
     /// Waits until both serve.
     pub async fn ready(&self) -> anyhow::Result<()> {
         for url in [&self.coordinator, &self.results] {
-            let mut health = HealthClient::new(client::connect_lazily(url)?);
+            // Health is told without a token.
+            let channel = client::connect_lazily(url, &Credentials::default())?;
+            let mut health = HealthClient::new(channel);
             // The socket is bound already: the call waits in its queue until the service is up.
             while !is_serving(health.check(HealthCheckRequest::default()).await) {
                 tokio::time::sleep(READY_POLL).await;

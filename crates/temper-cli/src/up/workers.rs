@@ -25,10 +25,18 @@ use super::{
     backoff::{Backoff, TRIES},
     beacon::Beacon,
     folder::Folder,
+    tokens::Tokens,
 };
 
 /// How long workers may finish what they hold.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+/// Variables of the user's that are not handed on.
+const OF_THE_USER: [&str; 4] = [
+    "TEMPER_TOKEN",
+    "TEMPER_TLS_CA",
+    "TEMPER_TLS_CLIENT_CERT",
+    "TEMPER_TLS_CLIENT_KEY",
+];
 /// So much of a log's end is shown when a worker is given up.
 const LOG_TAIL: u64 = 1000;
 
@@ -76,7 +84,7 @@ fn listed(folders: &[PathBuf]) -> OsString {
 
 impl Crew {
     /// As many workers as asked for.
-    pub fn new(args: &Args, program: PathBuf, folder: &Folder) -> Self {
+    pub fn new(args: &Args, program: PathBuf, folder: &Folder, tokens: &Tokens) -> Self {
         let count = args.workers.get();
         let inputs = &args.inputs;
         let cache = inputs.cache.as_slice();
@@ -89,12 +97,13 @@ impl Crew {
             .into_iter()
             .filter(|(_, folders)| !folders.is_empty())
             .map(|(name, folders)| (name, listed(folders)));
+        let token = ("TEMPER_TOKEN_FILE", tokens.worker.clone().into_os_string());
         Self {
             program,
             count,
             devices: args.device.clone(),
             logs: (0..count).map(|worker| folder.log(worker)).collect(),
-            environment: given.collect(),
+            environment: given.chain([token]).collect(),
         }
     }
 
@@ -103,6 +112,10 @@ impl Crew {
         let mut command = Command::new(&self.program);
         // In a group of its own: Ctrl-C in the terminal is for `temper up` alone.
         command.process_group(0).kill_on_drop(true);
+        // What the user shows others who they are by is none of the workers' business.
+        for name in OF_THE_USER {
+            command.env_remove(name);
+        }
         command.envs(self.environment.iter().cloned());
         // libgomp's threads spin while they wait, and would starve the other workers of the host.
         if env::var_os("OMP_WAIT_POLICY").is_none() {

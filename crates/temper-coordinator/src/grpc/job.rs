@@ -8,8 +8,11 @@ use temper_proto::{
     JobName, SweepName, parse_job_filter,
     v1::{self, get_artifact_response::Part},
 };
-use temper_service::status::{self, bad_field, field};
-use temper_store::{AttemptsQuery, JobId, JobsQuery};
+use temper_service::{
+    access::principal,
+    status::{self, bad_field, field},
+};
+use temper_store::{Actor, AttemptsQuery, JobId, JobsQuery};
 use tonic::{Request, Response, Status};
 
 use super::{encode, logs, page, refused};
@@ -91,6 +94,7 @@ impl v1::job_service_server::JobService for Jobs {
         &self,
         request: Request<v1::RetryJobsRequest>,
     ) -> Result<Response<v1::RetryJobsResponse>, Status> {
+        let actor = principal(&request)?;
         let request = request.into_inner();
         let SweepName(sweep) = field("parent", &request.parent)?;
         let mut violations = Violations::default();
@@ -101,7 +105,9 @@ impl v1::job_service_server::JobService for Jobs {
         let retried = if request.validate_only {
             store.jobs_retry_preview(sweep, &filter).await
         } else {
-            store.jobs_retry(sweep, &filter).await
+            store
+                .jobs_retry(&Actor::from(&*actor), sweep, &filter)
+                .await
         };
         let retried = retried.map_err(refused)?;
         if !request.validate_only {
@@ -115,8 +121,10 @@ impl v1::job_service_server::JobService for Jobs {
         &self,
         request: Request<v1::CancelJobRequest>,
     ) -> Result<Response<v1::Job>, Status> {
+        let actor = principal(&request)?;
         let JobName(id) = field("name", &request.get_ref().name)?;
-        let cancelled = self.0.store.job_cancel(JobId(id)).await;
+        let store = &self.0.store;
+        let cancelled = store.job_cancel(&Actor::from(&*actor), JobId(id)).await;
         cancelled.map_err(refused)?;
         tracing::info!(job = id, "job cancelled");
         self.job(JobId(id)).await

@@ -1,5 +1,6 @@
 //! The services. Handlers are thin: decode, one call, encode.
 
+mod admin;
 mod encode;
 mod job;
 mod list;
@@ -15,8 +16,8 @@ mod worker;
 use std::sync::Arc;
 
 use temper_proto::v1::{
-    job_service_server::JobServiceServer, sweep_service_server::SweepServiceServer,
-    worker_service_server::WorkerServiceServer,
+    admin_service_server::AdminServiceServer, job_service_server::JobServiceServer,
+    sweep_service_server::SweepServiceServer, worker_service_server::WorkerServiceServer,
 };
 use temper_service::{server::Server, status};
 use temper_store::StoreError;
@@ -32,10 +33,12 @@ pub fn services(server: Server, shared: &Arc<Shared>) -> Server {
     let sweeps = SweepServiceServer::new(sweep::Sweeps(Arc::clone(shared)));
     let jobs = JobServiceServer::new(job::Jobs(Arc::clone(shared)));
     let workers = WorkerServiceServer::new(worker::Workers(Arc::clone(shared)));
+    let admin = AdminServiceServer::new(admin::Admin(Arc::clone(shared)));
     server
         .with(sweeps.max_decoding_message_size(MAX_REQUEST_BYTES))
         .with(jobs.max_decoding_message_size(MAX_REQUEST_BYTES))
         .with(workers.max_decoding_message_size(MAX_REQUEST_BYTES))
+        .with(admin)
 }
 
 fn refused(error: StoreError) -> Status {

@@ -10,7 +10,7 @@ use temper_core::{
 };
 use temper_proto::{SweepName, parse_sweep_spec, v1};
 use temper_service::status::{self, bad_field, field};
-use temper_store::{StoreError, SweepChanges, SweepExtension, SweepRequest};
+use temper_store::{Actor, StoreError, SweepChanges, SweepExtension, SweepRequest};
 use tonic::{Response, Status};
 use uuid::Uuid;
 
@@ -88,6 +88,7 @@ impl Update {
 /// Adds to a sweep's axes and evaluations, or says what that would come to.
 pub async fn extend(
     sweeps: &Sweeps,
+    actor: &Actor<'_>,
     request: v1::ExtendSweepRequest,
 ) -> Result<Response<v1::Sweep>, Status> {
     let SweepName(id) = field("name", &request.name)?;
@@ -125,7 +126,8 @@ pub async fn extend(
         inputs: &inputs,
         evaluations: before.spec.evaluations.len(),
     };
-    let created = store.sweep_extend(extension).await.map_err(refused)?;
+    let created = store.sweep_extend(actor, extension).await;
+    let created = created.map_err(refused)?;
     tracing::info!(sweep = %id, jobs_created = created, "sweep extended");
     sweeps.sweep(id).await
 }

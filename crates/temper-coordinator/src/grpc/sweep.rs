@@ -8,7 +8,11 @@ use temper_core::{
     spec::SweepSpec,
 };
 use temper_proto::{SweepName, v1};
-use temper_service::status::{self, field};
+use temper_service::{
+    access::principal,
+    status::{self, field},
+};
+use temper_store::Actor;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -19,9 +23,6 @@ use crate::{
     submit::{self, LaidOut, Refusal},
 };
 
-/// Whose share of the workers a sweep takes, until clients have principals.
-const OWNER: &str = "default";
-
 pub struct Sweeps(pub Arc<Shared>);
 
 #[tonic::async_trait]
@@ -30,6 +31,7 @@ impl v1::sweep_service_server::SweepService for Sweeps {
         &self,
         request: Request<v1::CreateSweepRequest>,
     ) -> Result<Response<v1::Sweep>, Status> {
+        let submitter = principal(&request)?;
         let (submission, violations) = Submission::read(request.into_inner());
         let below = |violations: Violations| violations.below("sweep");
         let laid_out = self.lay_out(&submission.spec, violations, below).await?;
@@ -42,7 +44,10 @@ impl v1::sweep_service_server::SweepService for Sweeps {
         let created = self
             .0
             .store
-            .sweep_create(submission.new_sweep(OWNER, (&expansion, &inputs)))
+            .sweep_create(
+                &Actor::from(&*submitter),
+                submission.new_sweep(&submitter.owner, (&expansion, &inputs)),
+            )
             .await
             .map_err(refused)?;
         if !created.existed {
@@ -73,12 +78,18 @@ impl v1::sweep_service_server::SweepService for Sweeps {
         &self,
         request: Request<v1::UpdateSweepRequest>,
     ) -> Result<Response<v1::Sweep>, Status> {
+        let actor = principal(&request)?;
         let update = steer::Update::read(request.into_inner())?;
-        let updated = self
-            .0
-            .store
-            .sweep_update(update.sweep, update.revision, &update.changes);
-        updated.await.map_err(refused)?;
+        let store = &self.0.store;
+        store
+            .sweep_update(
+                &Actor::from(&*actor),
+                update.sweep,
+                update.revision,
+                &update.changes,
+            )
+            .await
+            .map_err(refused)?;
         self.sweep(update.sweep).await
     }
 
@@ -86,20 +97,25 @@ impl v1::sweep_service_server::SweepService for Sweeps {
         &self,
         request: Request<v1::ExtendSweepRequest>,
     ) -> Result<Response<v1::Sweep>, Status> {
-        steer::extend(self, request.into_inner()).await
+        let actor = principal(&request)?;
+        steer::extend(self, &Actor::from(&*actor), request.into_inner()).await
     }
 
     async fn pause_sweep(
         &self,
         request: Request<v1::PauseSweepRequest>,
     ) -> Result<Response<v1::Sweep>, Status> {
+        let actor = principal(&request)?;
         let request = request.get_ref();
         let SweepName(id) = field("name", &request.name)?;
         let revision = steer::revision(&request.etag)?;
         submit::check_text("reason", &request.reason)
             .map_err(|violations| status::bad_request(&violations))?;
-        let paused = self.0.store.sweep_pause(id, revision, &request.reason);
-        paused.await.map_err(refused)?;
+        let store = &self.0.store;
+        store
+            .sweep_pause(&Actor::from(&*actor), id, revision, &request.reason)
+            .await
+            .map_err(refused)?;
         self.sweep(id).await
     }
 
@@ -107,11 +123,15 @@ impl v1::sweep_service_server::SweepService for Sweeps {
         &self,
         request: Request<v1::ResumeSweepRequest>,
     ) -> Result<Response<v1::Sweep>, Status> {
+        let actor = principal(&request)?;
         let request = request.get_ref();
         let SweepName(id) = field("name", &request.name)?;
         let revision = steer::revision(&request.etag)?;
-        let resumed = self.0.store.sweep_resume(id, revision);
-        resumed.await.map_err(refused)?;
+        let store = &self.0.store;
+        store
+            .sweep_resume(&Actor::from(&*actor), id, revision)
+            .await
+            .map_err(refused)?;
         self.sweep(id).await
     }
 
@@ -119,11 +139,15 @@ impl v1::sweep_service_server::SweepService for Sweeps {
         &self,
         request: Request<v1::DeleteSweepRequest>,
     ) -> Result<Response<v1::DeleteSweepResponse>, Status> {
+        let actor = principal(&request)?;
         let request = request.get_ref();
         let SweepName(id) = field("name", &request.name)?;
         let revision = steer::revision(&request.etag)?;
-        let deleted = self.0.store.sweep_delete(id, revision);
-        deleted.await.map_err(refused)?;
+        let store = &self.0.store;
+        store
+            .sweep_delete(&Actor::from(&*actor), id, revision)
+            .await
+            .map_err(refused)?;
         Ok(Response::new(v1::DeleteSweepResponse {}))
     }
 
@@ -131,8 +155,10 @@ impl v1::sweep_service_server::SweepService for Sweeps {
         &self,
         request: Request<v1::CancelSweepRequest>,
     ) -> Result<Response<v1::Sweep>, Status> {
+        let actor = principal(&request)?;
         let SweepName(id) = field("name", &request.get_ref().name)?;
-        self.0.store.sweep_cancel(id).await.map_err(refused)?;
+        let cancelled = self.0.store.sweep_cancel(&Actor::from(&*actor), id).await;
+        cancelled.map_err(refused)?;
         self.sweep(id).await
     }
 

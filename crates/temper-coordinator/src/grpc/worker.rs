@@ -7,8 +7,13 @@ use temper_proto::{
     JobName,
     v1::{self, complete_request::Result as Outcome},
 };
-use temper_service::status::{self, bad_field, field};
-use temper_store::{Checkpoint, Claim, FailedAttempt, JobId, LeaseRef, LeaseStatus, NewWorker};
+use temper_service::{
+    access::principal,
+    status::{self, bad_field, field},
+};
+use temper_store::{
+    Checkpoint, Claim, FailedAttempt, JobId, LeaseRef, LeaseStatus, NewWorker, WorkerRef,
+};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -31,8 +36,9 @@ impl v1::worker_service_server::WorkerService for Workers {
         &self,
         request: Request<v1::RegisterRequest>,
     ) -> Result<Response<v1::RegisterResponse>, Status> {
+        let token = principal(&request)?.token;
         let request = request.into_inner();
-        let incarnation = field("incarnation", &request.incarnation)?;
+        let worker = worker_ref(token, &request.incarnation)?;
         if !request.result_versions.contains(&RESULT_VERSION) {
             let wanted = format!("must contain {RESULT_VERSION}: worker and coordinator differ");
             return Err(bad_field("result_versions", wanted));
@@ -43,7 +49,7 @@ impl v1::worker_service_server::WorkerService for Workers {
             "worker registered"
         );
         let worker = NewWorker {
-            incarnation,
+            worker,
             name: request.worker,
             device: request.device,
             memory_bytes: u64::try_from(request.memory_bytes)
@@ -68,13 +74,14 @@ impl v1::worker_service_server::WorkerService for Workers {
         &self,
         request: Request<v1::LeaseRequest>,
     ) -> Result<Response<v1::LeaseResponse>, Status> {
+        let token = principal(&request)?.token;
         let request = request.into_inner();
-        let incarnation = field("incarnation", &request.incarnation)?;
+        let worker = worker_ref(token, &request.incarnation)?;
         let wait = request
             .wait
             .and_then(|wait| Duration::try_from(wait).ok())
             .unwrap_or_default();
-        let claim = self.claim(incarnation, wait.min(MAX_WAIT)).await?;
+        let claim = self.claim(worker, wait.min(MAX_WAIT)).await?;
         Ok(Response::new(v1::LeaseResponse {
             assignment: claim.map(assignment),
         }))
@@ -84,8 +91,9 @@ impl v1::worker_service_server::WorkerService for Workers {
         &self,
         request: Request<v1::HeartbeatRequest>,
     ) -> Result<Response<v1::HeartbeatResponse>, Status> {
+        let token = principal(&request)?.token;
         let request = request.into_inner();
-        let incarnation = field("incarnation", &request.incarnation)?;
+        let worker = worker_ref(token, &request.incarnation)?;
         let leases = request
             .leases
             .iter()
@@ -97,7 +105,7 @@ impl v1::worker_service_server::WorkerService for Workers {
             .collect::<Result<Vec<_>, Status>>()?;
         let store = &self.0.store;
         let statuses = store
-            .lease_heartbeat(incarnation, &leases, self.0.config.lease)
+            .lease_heartbeat(worker, &leases, self.0.config.lease)
             .await
             .map_err(refused)?;
         let statuses = statuses
@@ -111,8 +119,9 @@ impl v1::worker_service_server::WorkerService for Workers {
         &self,
         request: Request<v1::ReportEpochsRequest>,
     ) -> Result<Response<v1::ReportEpochsResponse>, Status> {
+        let token = principal(&request)?.token;
         let request = request.into_inner();
-        let lease = lease_ref(request.lease.as_ref())?;
+        let lease = lease_ref(token, request.lease.as_ref())?;
         let epochs: Vec<EpochMetrics> = request.epochs.iter().map(Into::into).collect();
         self.0
             .store
@@ -126,8 +135,9 @@ impl v1::worker_service_server::WorkerService for Workers {
         &self,
         request: Request<v1::RegisterCheckpointRequest>,
     ) -> Result<Response<v1::RegisterCheckpointResponse>, Status> {
+        let token = principal(&request)?.token;
         let request = request.into_inner();
-        let lease = lease_ref(request.lease.as_ref())?;
+        let lease = lease_ref(token, request.lease.as_ref())?;
         let checkpoint = request.checkpoint.unwrap_or_default();
         let checkpoint = Checkpoint {
             step: result::unsigned("checkpoint.step", checkpoint.step)?,
@@ -149,8 +159,9 @@ impl v1::worker_service_server::WorkerService for Workers {
         &self,
         request: Request<v1::ReportLogsRequest>,
     ) -> Result<Response<v1::ReportLogsResponse>, Status> {
+        let token = principal(&request)?.token;
         let request = request.into_inner();
-        let lease = lease_ref(request.lease.as_ref())?;
+        let lease = lease_ref(token, request.lease.as_ref())?;
         let lines = logs::reported(request.first_line, request.lines)?;
         let reported = self.0.store.logs_report(&lease, &lines).await;
         reported.map_err(refused)?;
@@ -161,8 +172,9 @@ impl v1::worker_service_server::WorkerService for Workers {
         &self,
         request: Request<v1::CompleteRequest>,
     ) -> Result<Response<v1::CompleteResponse>, Status> {
+        let token = principal(&request)?.token;
         let request = request.into_inner();
-        let lease = lease_ref(request.lease.as_ref())?;
+        let lease = lease_ref(token, request.lease.as_ref())?;
         match request.result {
             None => return Err(bad_field("result", "must be one of train, evaluate")),
             Some(Outcome::Train(result)) => {
@@ -184,8 +196,9 @@ impl v1::worker_service_server::WorkerService for Workers {
         &self,
         request: Request<v1::FailRequest>,
     ) -> Result<Response<v1::FailResponse>, Status> {
+        let token = principal(&request)?.token;
         let request = request.into_inner();
-        let lease = lease_ref(request.lease.as_ref())?;
+        let lease = lease_ref(token, request.lease.as_ref())?;
         let invalid = |violations: Violations| status::bad_request(&violations);
         let class = FailureClass::try_from(request.failure_class()).map_err(invalid)?;
         let message: String = request.message.chars().take(MAX_MESSAGE).collect();
@@ -204,7 +217,8 @@ impl v1::worker_service_server::WorkerService for Workers {
         &self,
         request: Request<v1::ReleaseRequest>,
     ) -> Result<Response<v1::ReleaseResponse>, Status> {
-        let lease = lease_ref(request.get_ref().lease.as_ref())?;
+        let token = principal(&request)?.token;
+        let lease = lease_ref(token, request.get_ref().lease.as_ref())?;
         self.0.store.lease_release(&lease).await.map_err(refused)?;
         Ok(Response::new(v1::ReleaseResponse {}))
     }
@@ -212,7 +226,7 @@ impl v1::worker_service_server::WorkerService for Workers {
 
 impl Workers {
     /// Claims a job, waiting for one at most so long, and not beyond the graceful stop.
-    async fn claim(&self, worker: Uuid, wait: Duration) -> Result<Option<Claim>, Status> {
+    async fn claim(&self, worker: WorkerRef, wait: Duration) -> Result<Option<Claim>, Status> {
         let deadline = Instant::now() + wait;
         let mut ready = self.0.ready.clone();
         loop {
@@ -260,13 +274,21 @@ fn lease_status(status: LeaseStatus) -> v1::LeaseStatus {
     }
 }
 
-fn lease_ref(lease: Option<&v1::LeaseRef>) -> Result<LeaseRef, Status> {
+/// A worker, as the caller with this token names it.
+fn worker_ref(token: Uuid, incarnation: &str) -> Result<WorkerRef, Status> {
+    let incarnation = field("incarnation", incarnation)?;
+    Ok(WorkerRef { incarnation, token })
+}
+
+/// A lease, as the caller with this token names it.
+fn lease_ref(token: Uuid, lease: Option<&v1::LeaseRef>) -> Result<LeaseRef, Status> {
     let lease = lease.ok_or_else(|| bad_field("lease", "must be given"))?;
     let JobName(job) = field("lease.job", &lease.job)?;
     let incarnation = field("lease.incarnation", &lease.incarnation)?;
     Ok(LeaseRef {
         job: JobId(job),
         incarnation,
+        token,
         fence: lease.fence,
     })
 }

@@ -4,16 +4,21 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use temper_coordinator::{Config, run};
-use temper_core::{Digest, catalog::Catalog};
+use temper_core::{Digest, access::Role, catalog::Catalog};
 use temper_proto::v1::{
     self, complete_request::Result as Outcome, job_service_client::JobServiceClient,
     sweep_service_client::SweepServiceClient, worker_service_client::WorkerServiceClient,
 };
-use temper_service::{client::connect, server::Server, stop::Stop};
-use temper_store::testing::Database;
+use temper_service::{
+    access::Secret,
+    client::{Channel, Credentials, connect},
+    server::Server,
+    stop::Stop,
+};
+use temper_store::{Actor, NewToken, testing::Database};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 
 /// Two seconds: long enough to act within, short enough to wait out.
 pub const LEASE: Duration = Duration::from_secs(2);
@@ -21,9 +26,11 @@ pub const LEASE: Duration = Duration::from_secs(2);
 pub struct House {
     stop: Stop,
     running: JoinHandle<anyhow::Result<()>>,
+    /// Of the submitter.
     pub channel: Channel,
     pub objects: TempDir,
-    _database: Database,
+    url: String,
+    database: Database,
 }
 
 impl House {
@@ -44,14 +51,33 @@ impl House {
         let url = format!("http://{}", server.address());
         let stop = Stop::new();
         let running = tokio::spawn(run(config, server, stop.clone()));
-        let channel = connect(&url).await?;
+        let token = token(&database, Role::Submitter, "ann").await?;
+        let credentials = Credentials::default().with_token(token);
         Ok(Self {
             stop,
             running,
-            channel,
+            channel: connect(&url, &credentials).await?,
             objects,
-            _database: database,
+            url,
+            database,
         })
+    }
+
+    /// A channel without a token.
+    pub async fn stranger(&self) -> anyhow::Result<Channel> {
+        Ok(connect(&self.url, &Credentials::default()).await?)
+    }
+
+    /// A channel under a fresh token.
+    pub async fn channel_of(&self, role: Role, name: &str) -> anyhow::Result<Channel> {
+        self.channel_with(token(&self.database, role, name).await?)
+            .await
+    }
+
+    /// A channel under this token.
+    pub async fn channel_with(&self, token: Secret) -> anyhow::Result<Channel> {
+        let credentials = Credentials::default().with_token(token);
+        Ok(connect(&self.url, &credentials).await?)
     }
 
     pub async fn close(self) -> anyhow::Result<()> {
@@ -114,6 +140,21 @@ impl House {
     }
 }
 
+/// Makes a token as a command at the database does.
+async fn token(database: &Database, role: Role, name: &str) -> anyhow::Result<Secret> {
+    let secret = Secret::generate()?;
+    let token = NewToken {
+        name,
+        role,
+        owner: None,
+        digest: secret.digest(),
+        lifetime: None,
+    };
+    let actor = Actor::at_database("test");
+    database.store().token_create(&actor, token).await?;
+    Ok(secret)
+}
+
 /// A worker spoken by hand.
 pub struct Hand {
     pub client: WorkerServiceClient<Channel>,
@@ -122,8 +163,10 @@ pub struct Hand {
 }
 
 impl Hand {
+    /// Registers a worker under a token of its own.
     pub async fn register(house: &House, name: &str) -> anyhow::Result<Self> {
-        let mut client = WorkerServiceClient::new(house.channel.clone());
+        let channel = house.channel_of(Role::Worker, name).await?;
+        let mut client = WorkerServiceClient::new(channel);
         let incarnation = uuid::Uuid::new_v4().to_string();
         let request = v1::RegisterRequest {
             incarnation: incarnation.clone(),

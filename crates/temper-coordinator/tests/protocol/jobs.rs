@@ -2,7 +2,8 @@
 
 use anyhow::{Context as _, ensure};
 use temper_proto::v1::{self, job_service_client::JobServiceClient};
-use tonic::{Code, Status, transport::Channel};
+use temper_service::client::Channel;
+use tonic::{Code, Status};
 
 use crate::house::{Hand, House};
 

@@ -1,6 +1,7 @@
 //! The worker protocol against a real coordinator on a real PostgreSQL, spoken by hand: what a
 //! worker may do late, twice, or under another's lease.
 
+mod access;
 mod house;
 mod jobs;
 mod results;

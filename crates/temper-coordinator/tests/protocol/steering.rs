@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, ensure};
 use temper_proto::v1::{self, sweep_service_client::SweepServiceClient};
-use tonic::{Code, Status, transport::Channel};
+use temper_service::client::Channel;
+use tonic::{Code, Status};
 
 use crate::house::House;
 

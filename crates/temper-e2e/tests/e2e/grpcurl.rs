@@ -7,9 +7,21 @@ use temper_proto::{to_json, v1};
 #[tokio::test]
 async fn a_sweep_runs_from_submission_to_curves_with_grpcurl_alone() -> anyhow::Result<()> {
     let mut system = System::start(Options::default()).await?;
-    let coordinator = Grpcurl::new(&system.coordinator)?;
-    let results = Grpcurl::new(&system.results)?;
-    the_servers_describe_themselves(&coordinator, &results).await?;
+    let coordinator = Grpcurl::new(&system.coordinator, &system.token())?;
+    let results = Grpcurl::new(&system.results, &system.token())?;
+    // Even to who has no token.
+    the_servers_describe_themselves(&coordinator.clone().anonymous(), &results).await?;
+    let refused = coordinator.clone().anonymous();
+    let refused = refused
+        .call("temper.v1.SweepService/ListSweeps", "{}")
+        .await;
+    let refused = refused.err().map(|error| error.to_string());
+    ensure!(
+        refused
+            .as_ref()
+            .is_some_and(|said| said.contains("Unauthenticated")),
+        "{refused:?}"
+    );
     let request = to_json(&sweeps::tiny([0, 1]))?;
     let created = coordinator
         .call("temper.v1.SweepService/CreateSweep", &request)
@@ -60,7 +72,12 @@ async fn the_servers_describe_themselves(
     results: &Grpcurl,
 ) -> anyhow::Result<()> {
     let services = coordinator.run(&["list"]).await?;
-    for service in ["SweepService", "JobService", "WorkerService"] {
+    for service in [
+        "SweepService",
+        "JobService",
+        "WorkerService",
+        "AdminService",
+    ] {
         ensure!(
             services.contains(&format!("temper.v1.{service}")),
             "{services}"
@@ -93,7 +110,7 @@ async fn five_mistakes_are_five_field_violations() -> anyhow::Result<()> {
     spec.seeds = vec![1, 1];
     spec.schedules = vec![v1::Schedule::default()];
     spec.training.get_or_insert_default().epochs = Some(0);
-    let answer = Grpcurl::new(&system.coordinator)?
+    let answer = Grpcurl::new(&system.coordinator, &system.token())?
         .call("temper.v1.SweepService/CreateSweep", &to_json(&request)?)
         .await;
     let said = answer
@@ -116,7 +133,7 @@ async fn five_mistakes_are_five_field_violations() -> anyhow::Result<()> {
     ensure!(said.matches("sweep.spec.").count() == 5, "{said}");
 
     let paper = std::fs::read_to_string(temper_e2e::checkout().join("examples/paper.json"))?;
-    let answer = Grpcurl::new(&system.coordinator)?
+    let answer = Grpcurl::new(&system.coordinator, &system.token())?
         .call("temper.v1.SweepService/CreateSweep", &paper)
         .await;
     let said = answer

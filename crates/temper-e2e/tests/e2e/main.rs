@@ -1,6 +1,7 @@
 //! The Temper processes together: `temper up` with its PostgreSQL, coordinator, results service and
 //! worker processes, on real weights and images.
 
+mod access;
 mod bad_inputs;
 mod check;
 mod crashes;

@@ -2,6 +2,7 @@
 
 use temper_core::{
     Violations,
+    access::Role,
     attack::Attack,
     catalog::{PinnedDataset, PinnedModel},
     curve::Point,
@@ -288,6 +289,15 @@ same_enum!(
         Info,
         Warn,
         Error,
+    }
+);
+same_enum!(
+    Role,
+    Role {
+        Submitter,
+        Worker,
+        Viewer,
+        Admin,
     }
 );
 same_enum!(Precision, Precision { Fp32, Bf16 });

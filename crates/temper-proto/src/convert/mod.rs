@@ -1,6 +1,7 @@
 //! Conversions between generated messages and the domain. What a user can write is parsed with every
 //! mistake collected; what Temper itself wrote converts by `TryFrom`.
 
+mod access;
 mod attack;
 pub(crate) mod filter;
 mod job;

@@ -12,6 +12,10 @@ pub struct SweepName(pub Uuid);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct JobName(pub i64);
 
+/// A token's name, `tokens/{uuid}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TokenName(pub Uuid);
+
 /// Text that is not a resource's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a name of the form {form}")]
@@ -28,6 +32,18 @@ impl FromStr for SweepName {
         id.map(Self).ok_or_else(|| ParseNameError {
             text: text.to_owned(),
             form: "sweeps/{uuid}",
+        })
+    }
+}
+
+impl FromStr for TokenName {
+    type Err = ParseNameError;
+
+    fn from_str(text: &str) -> Result<Self, ParseNameError> {
+        let id = text.strip_prefix("tokens/").and_then(|id| id.parse().ok());
+        id.map(Self).ok_or_else(|| ParseNameError {
+            text: text.to_owned(),
+            form: "tokens/{uuid}",
         })
     }
 }
@@ -50,6 +66,12 @@ impl FromStr for JobName {
 impl fmt::Display for SweepName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "sweeps/{}", self.0)
+    }
+}
+
+impl fmt::Display for TokenName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tokens/{}", self.0)
     }
 }
 

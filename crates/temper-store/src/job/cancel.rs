@@ -1,9 +1,10 @@
 //! Cancelling one job, although sweeps want it.
 
+use serde_json::json;
 use temper_core::job::{JobEvent, JobState};
 
 use super::JobId;
-use crate::{Store, StoreError, sweep::jobs, value::named};
+use crate::{Actor, Store, StoreError, audit::audit_note, sweep::jobs, value::named};
 
 impl Store {
     /// Cancels a job by a person's wish, on its worker too, and what waits for it. What sweeps want
@@ -13,7 +14,7 @@ impl Store {
     ///
     /// # Errors
     /// `NotFound` without such a job, `Transition` when it has succeeded or failed.
-    pub async fn job_cancel(&self, id: JobId) -> Result<(), StoreError> {
+    pub async fn job_cancel(&self, actor: &Actor<'_>, id: JobId) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         jobs::jobs_lock(&mut tx, &[id.0]).await?;
         let state = sqlx::query_scalar!("SELECT state FROM temper.job WHERE id = $1", id.0)
@@ -27,13 +28,17 @@ impl Store {
         // Read now that the job is locked: whoever adds a dependent locks it first.
         let dependents = jobs::dependents_lock(&mut tx, id).await?;
         jobs::jobs_stop(&mut tx, &[id.0], "a person cancelled it").await?;
-        sqlx::query!(
+        let withdrawn = sqlx::query!(
             "UPDATE temper.job SET withdrawn = true, message = 'a person cancelled it'
             WHERE id = $1 AND NOT withdrawn",
             id.0,
         )
         .execute(&mut *tx)
         .await?;
+        if withdrawn.rows_affected() > 0 {
+            let method = "JobService/CancelJob";
+            audit_note(&mut tx, actor, method, None, Some(id), json!({})).await?;
+        }
         let message = format!("training job {id} was cancelled");
         jobs::jobs_stop(&mut tx, &dependents, &message).await?;
         tx.commit().await?;

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use serde_json::json;
 use sqlx::types::Json;
 use temper_core::{
     Violations,
@@ -11,7 +12,10 @@ use temper_core::{
 use uuid::Uuid;
 
 use super::JobId;
-use crate::{Store, StoreError, SweepState, ready, store::Tx, sweep::jobs, value::column};
+use crate::{
+    Actor, Store, StoreError, SweepState, audit::audit_note, ready, store::Tx, sweep::jobs,
+    value::column,
+};
 
 /// What is tried again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,9 +34,20 @@ impl Store {
     /// # Errors
     /// `NotFound` without such a sweep, `SweepState` when it is cancelled, `Filter` when the filter names what no
     /// cell of the sweep has.
-    pub async fn jobs_retry(&self, sweep: Uuid, filter: &JobFilter) -> Result<Retried, StoreError> {
+    pub async fn jobs_retry(
+        &self,
+        actor: &Actor<'_>,
+        sweep: Uuid,
+        filter: &JobFilter,
+    ) -> Result<Retried, StoreError> {
         let mut tx = self.begin().await?;
         let retried = retry(&mut tx, sweep, filter).await?;
+        if !retried.jobs.is_empty() {
+            let (jobs, revived) = (retried.jobs.len(), retried.revived.len());
+            let detail = json!({ "jobs": jobs, "revived": revived });
+            let method = "JobService/RetryJobs";
+            audit_note(&mut tx, actor, method, Some(sweep), None, detail).await?;
+        }
         tx.commit().await?;
         Ok(retried)
     }

@@ -30,17 +30,19 @@ pub(crate) enum Hold {
 /// nothing.
 ///
 /// Only the job's row tells, because only it is sure to be read as it is after the wait for its
-/// lock. The attempt of a fence never changes hands.
+/// lock. The attempt of a fence never changes hands, and neither does the worker's token.
 pub(crate) async fn lease_check(tx: &mut Tx, lease: &LeaseRef) -> Result<Hold, StoreError> {
     let row = sqlx::query!(
         "SELECT kind, state, epochs FROM temper.job
         WHERE id = $1 AND state = 'leased' AND fence = $2 AND EXISTS (
-            SELECT FROM temper.attempt WHERE attempt.job_id = job.id AND attempt.fence = job.fence
-                AND attempt.incarnation = $3
+            SELECT FROM temper.attempt JOIN temper.worker USING (incarnation)
+            WHERE attempt.job_id = job.id AND attempt.fence = job.fence
+                AND attempt.incarnation = $3 AND worker.token_id = $4
         ) FOR NO KEY UPDATE",
         lease.job.0,
         lease.fence,
         lease.incarnation,
+        lease.token,
     )
     .fetch_optional(&mut **tx)
     .await?;
@@ -84,15 +86,18 @@ pub(crate) async fn progress_note(tx: &mut Tx, job: JobId) -> Result<(), StoreEr
 /// Says what became of a lease, and who has the job now.
 async fn lease_lost(tx: &mut Tx, lease: &LeaseRef) -> Result<Hold, StoreError> {
     let row = sqlx::query!(
-        r#"SELECT job.state, job.fence, own.incarnation AS "incarnation?", own.outcome,
-            holder.worker AS "holder?"
+        r#"SELECT job.state, job.fence, own.outcome, holder.worker AS "holder?",
+            (own.incarnation = $3 AND worker.token_id = $4) IS TRUE AS "given!"
         FROM temper.job
         LEFT JOIN temper.attempt AS own ON own.job_id = job.id AND own.fence = $2
+        LEFT JOIN temper.worker ON worker.incarnation = own.incarnation
         LEFT JOIN temper.attempt AS holder
             ON holder.job_id = job.id AND holder.fence = job.fence AND job.state = 'leased'
         WHERE job.id = $1"#,
         lease.job.0,
         lease.fence,
+        lease.incarnation,
+        lease.token,
     )
     .fetch_optional(&mut **tx)
     .await?
@@ -104,7 +109,7 @@ async fn lease_lost(tx: &mut Tx, lease: &LeaseRef) -> Result<Hold, StoreError> {
             reason,
         })
     };
-    if row.incarnation != Some(lease.incarnation) {
+    if !row.given {
         return lost(format!(
             "fence {} was never given to this worker",
             lease.fence

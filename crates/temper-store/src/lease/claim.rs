@@ -5,14 +5,13 @@ use temper_core::{
     job::{JobEvent, JobState},
     spec::JobSpec,
 };
-use uuid::Uuid;
 
 use super::{Claim, LeaseRef, lease_hold};
 use crate::{
     Checkpoint, JobId, Store, StoreError,
     epoch::epochs_count,
     value::{column, digest},
-    worker::{WorkerFacts, worker_seen},
+    worker::{WorkerFacts, WorkerRef, worker_seen},
 };
 
 struct ClaimRecord {
@@ -28,15 +27,15 @@ impl Store {
     /// database's clock. None when nothing is ready that the worker can do.
     ///
     /// # Errors
-    /// `UnknownWorker` when the incarnation has not registered.
+    /// `UnknownWorker` when the incarnation has not registered under this token.
     pub async fn lease_claim(
         &self,
-        incarnation: Uuid,
+        worker: WorkerRef,
         duration: Duration,
     ) -> Result<Option<Claim>, StoreError> {
-        let worker = worker_seen(self, incarnation).await?;
-        while let Some(record) = self.job_lease(incarnation, &worker, duration).await? {
-            match self.claim_of(incarnation, record).await {
+        let facts = worker_seen(self, worker).await?;
+        while let Some(record) = self.job_lease(worker, &facts, duration).await? {
+            match self.claim_of(worker, record).await {
                 // Its sweep was cancelled at this very moment: there may be another job.
                 Err(StoreError::LeaseLost { .. }) => {}
                 claim => return claim.map(Some),
@@ -46,11 +45,12 @@ impl Store {
     }
 
     /// What the worker needs for the job that it has just leased.
-    async fn claim_of(&self, incarnation: Uuid, record: ClaimRecord) -> Result<Claim, StoreError> {
+    async fn claim_of(&self, worker: WorkerRef, record: ClaimRecord) -> Result<Claim, StoreError> {
         let job = JobId(record.id);
         let lease = LeaseRef {
             job,
-            incarnation,
+            incarnation: worker.incarnation,
+            token: worker.token,
             fence: record.fence,
         };
         let spec = record.spec.0;
@@ -83,8 +83,8 @@ impl Store {
     /// worker cannot do. Heads are only looked at; the row that is taken is the only one locked.
     async fn job_lease(
         &self,
-        incarnation: Uuid,
-        worker: &WorkerFacts,
+        worker: WorkerRef,
+        facts: &WorkerFacts,
         duration: Duration,
     ) -> Result<Option<ClaimRecord>, StoreError> {
         let leased = JobState::Queued.after(JobEvent::Leased)?;
@@ -129,13 +129,13 @@ impl Store {
                 FROM claimed
             )
             SELECT id, key, fence, spec AS "spec!: Json<JobSpec>" FROM claimed"#,
-            incarnation,
-            &worker.result_versions,
-            worker.name,
-            worker.device,
+            worker.incarnation,
+            &facts.result_versions,
+            facts.name,
+            facts.device,
             duration.as_secs_f64(),
             leased.as_str(),
-            &worker.precisions,
+            &facts.precisions,
         )
         .fetch_optional(&self.pool)
         .await?)

@@ -1,7 +1,8 @@
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{jobs, steer::sweep_lock};
-use crate::{Store, StoreError};
+use crate::{Actor, Store, StoreError, audit::audit_note};
 
 impl Store {
     /// Withdraws a sweep's wish for its jobs: those that no other live sweep wants are cancelled,
@@ -10,7 +11,7 @@ impl Store {
     ///
     /// # Errors
     /// `NotFound` without such a sweep.
-    pub async fn sweep_cancel(&self, id: Uuid) -> Result<(), StoreError> {
+    pub async fn sweep_cancel(&self, actor: &Actor<'_>, id: Uuid) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         if sweep_lock(&mut tx, id, None).await?.is_cancelled {
             return Ok(());
@@ -27,6 +28,8 @@ impl Store {
         jobs::jobs_lock(&mut tx, &wanted).await?;
         jobs::wishes_refresh(&mut tx, &wanted).await?;
         jobs::jobs_cancel(&mut tx, &wanted).await?;
+        let method = "SweepService/CancelSweep";
+        audit_note(&mut tx, actor, method, Some(id), None, json!({})).await?;
         tx.commit().await?;
         Ok(())
     }

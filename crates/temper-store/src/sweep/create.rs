@@ -1,3 +1,4 @@
+use serde_json::json;
 use sqlx::types::Json;
 use uuid::Uuid;
 
@@ -7,7 +8,9 @@ use super::{
     jobs, staging,
 };
 use crate::{
-    Store, StoreError, ready,
+    Actor, Store, StoreError,
+    audit::audit_note,
+    ready,
     store::Tx,
     value::{column, digest, stored},
 };
@@ -18,7 +21,11 @@ impl Store {
     ///
     /// # Errors
     /// `RequestReused` when the request id belongs to another request.
-    pub async fn sweep_create(&self, sweep: NewSweep<'_>) -> Result<SweepCreated, StoreError> {
+    pub async fn sweep_create(
+        &self,
+        actor: &Actor<'_>,
+        sweep: NewSweep<'_>,
+    ) -> Result<SweepCreated, StoreError> {
         let mut tx = self.begin().await?;
         let Some(id) = sweep_insert(&mut tx, &sweep).await? else {
             return sweep_repeated(&mut tx, &sweep).await;
@@ -39,6 +46,9 @@ impl Store {
         )
         .execute(&mut *tx)
         .await?;
+        let detail = json!({ "owner": sweep.owner, "jobs_created": created });
+        let method = "SweepService/CreateSweep";
+        audit_note(&mut tx, actor, method, Some(id), None, detail).await?;
         ready::announce(&mut tx).await?;
         tx.commit().await?;
         Ok(SweepCreated {

@@ -1,5 +1,6 @@
 use std::collections::HashSet;
 
+use serde_json::json;
 use sqlx::types::Json;
 use temper_core::{catalog::Input, expand::Expansion, spec::SweepSpec};
 use uuid::Uuid;
@@ -10,7 +11,7 @@ use super::{
     jobs, staging,
     steer::{require_live, sweep_lock},
 };
-use crate::{Store, StoreError, ready, store::Tx, value::column};
+use crate::{Actor, Store, StoreError, audit::audit_note, ready, store::Tx, value::column};
 
 /// A sweep with more on its axes.
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +37,11 @@ impl Store {
     /// # Errors
     /// `NotFound` without such a sweep, `Stale` when it was changed since the extension was laid
     /// out, `SweepState` when it was cancelled.
-    pub async fn sweep_extend(&self, extension: SweepExtension<'_>) -> Result<u32, StoreError> {
+    pub async fn sweep_extend(
+        &self,
+        actor: &Actor<'_>,
+        extension: SweepExtension<'_>,
+    ) -> Result<u32, StoreError> {
         let SweepExtension {
             sweep, expansion, ..
         } = extension;
@@ -73,9 +78,13 @@ impl Store {
         // The sweep may be paused: then it wants the new ones no more than the others.
         jobs::jobs_lock(&mut tx, &fresh).await?;
         jobs::wishes_refresh(&mut tx, &fresh).await?;
+        let created: u32 = column(fresh.len(), "the sweep")?;
+        let detail = json!({ "jobs_created": created });
+        let method = "SweepService/ExtendSweep";
+        audit_note(&mut tx, actor, method, Some(sweep), None, detail).await?;
         ready::announce(&mut tx).await?;
         tx.commit().await?;
-        column(fresh.len(), "the sweep")
+        Ok(created)
     }
 }
 

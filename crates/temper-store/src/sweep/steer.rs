@@ -2,20 +2,25 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+use serde_json::json;
 use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{SweepState, jobs};
-use crate::{Store, StoreError, ready, store::Tx};
+use crate::{Actor, Store, StoreError, audit::audit_note, ready, store::Tx};
 
 /// Changes of a sweep; what is none stays as it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct SweepChanges {
     /// What people call it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub display_name: Option<String>,
     /// Free labels, instead of all there were.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<BTreeMap<String, String>>,
     /// Priority of its jobs.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<i32>,
 }
 
@@ -26,6 +31,7 @@ impl Store {
     /// `NotFound` without such a sweep, `Stale` when it has another revision.
     pub async fn sweep_update(
         &self,
+        actor: &Actor<'_>,
         id: Uuid,
         revision: Option<i64>,
         changes: &SweepChanges,
@@ -47,6 +53,9 @@ impl Store {
         if changes.priority.is_some() {
             wish_changed(&mut tx, id).await?;
         }
+        let detail = json!(changes);
+        let method = "SweepService/UpdateSweep";
+        audit_note(&mut tx, actor, method, Some(id), None, detail).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -58,6 +67,7 @@ impl Store {
     /// `NotFound` without such a sweep, `SweepState` when it was cancelled.
     pub async fn sweep_pause(
         &self,
+        actor: &Actor<'_>,
         id: Uuid,
         revision: Option<i64>,
         reason: &str,
@@ -74,6 +84,9 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         wish_changed(&mut tx, id).await?;
+        let detail = json!({ "reason": reason });
+        let method = "SweepService/PauseSweep";
+        audit_note(&mut tx, actor, method, Some(id), None, detail).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -82,7 +95,12 @@ impl Store {
     ///
     /// # Errors
     /// `NotFound` without such a sweep, `SweepState` when it was cancelled.
-    pub async fn sweep_resume(&self, id: Uuid, revision: Option<i64>) -> Result<(), StoreError> {
+    pub async fn sweep_resume(
+        &self,
+        actor: &Actor<'_>,
+        id: Uuid,
+        revision: Option<i64>,
+    ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         let sweep = sweep_lock(&mut tx, id, revision).await?;
         require_live(&sweep)?;
@@ -97,6 +115,8 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         wish_changed(&mut tx, id).await?;
+        let method = "SweepService/ResumeSweep";
+        audit_note(&mut tx, actor, method, Some(id), None, json!({})).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -106,7 +126,12 @@ impl Store {
     ///
     /// # Errors
     /// `NotFound` without such a sweep, `SweepState` while it has jobs to be done.
-    pub async fn sweep_delete(&self, id: Uuid, revision: Option<i64>) -> Result<(), StoreError> {
+    pub async fn sweep_delete(
+        &self,
+        actor: &Actor<'_>,
+        id: Uuid,
+        revision: Option<i64>,
+    ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         let sweep = sweep_lock(&mut tx, id, revision).await?;
         let is_running = sqlx::query_scalar!(
@@ -134,9 +159,15 @@ impl Store {
         sqlx::query!("DELETE FROM temper.sweep_job WHERE sweep_id = $1", id)
             .execute(&mut *tx)
             .await?;
-        sqlx::query!("DELETE FROM temper.sweep WHERE id = $1", id)
-            .execute(&mut *tx)
-            .await?;
+        let name = sqlx::query_scalar!(
+            "DELETE FROM temper.sweep WHERE id = $1 RETURNING display_name",
+            id
+        )
+        .fetch_one(&mut *tx)
+        .await?;
+        let detail = json!({ "display_name": name });
+        let method = "SweepService/DeleteSweep";
+        audit_note(&mut tx, actor, method, Some(id), None, detail).await?;
         tx.commit().await?;
         Ok(())
     }

@@ -6,7 +6,7 @@ use temper_core::{
     job::{JobKind, JobState},
     spec::{JobSpec, Precision, Selection},
 };
-use temper_store::{AttemptOutcome, Claim, LeaseStatus, SweepState};
+use temper_store::{AttemptOutcome, Claim, LeaseStatus, SweepState, WorkerRef};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -142,9 +142,14 @@ async fn heartbeat_keeps_a_lease_from_being_taken_back() -> Result<()> {
 async fn unregistered_incarnation_is_refused() -> Result<()> {
     let lab = Lab::new().await?;
     lab.submit(&spec([0])).await?;
-    let stranger = Uuid::new_v4();
+    let stranger = WorkerRef {
+        incarnation: Uuid::new_v4(),
+        token: lab.token,
+    };
     let claim = lab.store().lease_claim(stranger, LEASE).await;
-    assert!(refusal(claim, ErrorKind::FailedPrecondition).contains(&stranger.to_string()));
+    assert!(
+        refusal(claim, ErrorKind::FailedPrecondition).contains(&stranger.incarnation.to_string())
+    );
     let heartbeat = lab.store().lease_heartbeat(stranger, &[], LEASE).await;
     refusal(heartbeat, ErrorKind::FailedPrecondition);
     Ok(())
@@ -158,7 +163,7 @@ async fn restarted_worker_does_not_inherit_leases() -> Result<()> {
     let claim = lab.claim(before).await?;
     let after = lab.worker("w").await?;
     let mut lease = claim.lease;
-    lease.incarnation = after;
+    lease.incarnation = after.incarnation;
     let release = lab.store().lease_release(&lease).await;
     assert!(refusal(release, ErrorKind::LeaseLost).contains("never given to this worker"));
     assert_eq!(

@@ -3,7 +3,7 @@ use temper_core::job::FailureClass;
 use temper_store::{Checkpoint, Claim};
 
 use crate::{
-    lab::{Lab, failure, spec},
+    lab::{Lab, TESTER, failure, spec},
     reports::checkpoint,
 };
 
@@ -76,7 +76,7 @@ async fn job_that_has_ended_keeps_no_checkpoint_and_one_that_is_retried_keeps_th
         paths
     };
     assert_eq!(condemned(&lab).await?, paths(&[1, 2]));
-    lab.store().sweep_cancel(sweep.id).await?;
+    lab.store().sweep_cancel(&TESTER, sweep.id).await?;
     assert_eq!(condemned(&lab).await?, paths(&[0, 1, 2, 3]));
     Ok(())
 }
@@ -106,7 +106,7 @@ async fn job_that_is_wanted_again_is_not_handed_what_is_being_deleted() -> Resul
     let worker = lab.worker("w").await?;
     let claim = lab.claim(worker).await?;
     register(&lab, &claim, &[1, 2]).await?;
-    lab.store().sweep_cancel(sweep.id).await?;
+    lab.store().sweep_cancel(&TESTER, sweep.id).await?;
     assert_eq!(condemned(&lab).await?.len(), 2);
     lab.submit(&wanted).await?;
     let again = lab.claim(worker).await?;

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::{Context, Result};
 use temper_core::{
     Digest, Epsilon, ErrorKind,
+    access::Role,
     attack::{Attack, Pgd},
     catalog::{
         Counts, Draw, File, Input, InputKind, Normalisation, PinnedDataset, PinnedModel, Source,
@@ -20,8 +21,8 @@ use temper_core::{
     },
 };
 use temper_store::{
-    Artifact, Claim, FailedAttempt, JobId, JobRow, JobsQuery, Measured, NewSweep, NewWorker, Store,
-    StoreError, SweepCreated, Trained, testing::Database,
+    Actor, Artifact, Claim, FailedAttempt, JobId, JobRow, JobsQuery, Measured, NewSweep, NewToken,
+    NewWorker, Store, StoreError, SweepCreated, Trained, WorkerRef, testing::Database,
 };
 use uuid::Uuid;
 
@@ -29,15 +30,24 @@ use uuid::Uuid;
 pub const LEASE: Duration = Duration::from_mins(10);
 pub const EPOCHS: u32 = 3;
 
+/// Whoever tests.
+pub const TESTER: Actor<'static> = Actor {
+    name: "tester",
+    token: None,
+    role: None,
+};
+
 pub struct Lab {
     pub database: Database,
+    /// The token of its workers.
+    pub token: Uuid,
 }
 
 impl Lab {
     pub async fn new() -> Result<Self> {
-        Ok(Self {
-            database: Database::new().await?,
-        })
+        let database = Database::new().await?;
+        let token = token(database.store(), "workers", Role::Worker).await?;
+        Ok(Self { database, token })
     }
 
     pub fn store(&self) -> &Store {
@@ -48,13 +58,16 @@ impl Lab {
         Ok(Submission::of(spec).send(self.store()).await?)
     }
 
-    pub async fn worker(&self, name: &str) -> Result<Uuid> {
+    pub async fn worker(&self, name: &str) -> Result<WorkerRef> {
         self.worker_with(name, &[Precision::Fp32]).await
     }
 
-    pub async fn worker_with(&self, name: &str, precisions: &[Precision]) -> Result<Uuid> {
+    pub async fn worker_with(&self, name: &str, precisions: &[Precision]) -> Result<WorkerRef> {
         let worker = NewWorker {
-            incarnation: Uuid::new_v4(),
+            worker: WorkerRef {
+                incarnation: Uuid::new_v4(),
+                token: self.token,
+            },
             name: name.to_owned(),
             device: "cpu".to_owned(),
             memory_bytes: Some(1 << 30),
@@ -62,11 +75,11 @@ impl Lab {
             precisions: precisions.to_vec(),
         };
         self.store().worker_register(&worker).await?;
-        Ok(worker.incarnation)
+        Ok(worker.worker)
     }
 
     /// Takes the next job, which there must be.
-    pub async fn claim(&self, worker: Uuid) -> Result<Claim> {
+    pub async fn claim(&self, worker: WorkerRef) -> Result<Claim> {
         self.store()
             .lease_claim(worker, LEASE)
             .await?
@@ -92,7 +105,7 @@ impl Lab {
     }
 
     /// Works until nothing is left.
-    pub async fn finish_all(&self, worker: Uuid) -> Result<Vec<JobId>> {
+    pub async fn finish_all(&self, worker: WorkerRef) -> Result<Vec<JobId>> {
         let mut done = Vec::new();
         while let Some(claim) = self.store().lease_claim(worker, LEASE).await? {
             self.finish(&claim).await?;
@@ -135,6 +148,18 @@ impl Lab {
     }
 }
 
+/// Makes a token of this name, whose secret is its name.
+pub async fn token(store: &Store, name: &str, role: Role) -> Result<Uuid> {
+    let token = NewToken {
+        name,
+        role,
+        owner: None,
+        digest: Digest::of(name.as_bytes()),
+        lifetime: None,
+    };
+    Ok(store.token_create(&TESTER, token).await?.id)
+}
+
 /// A sweep about to be stored, with what most tests do not care for filled in.
 pub struct Submission<'a> {
     pub spec: &'a SweepSpec,
@@ -166,7 +191,7 @@ impl<'a> Submission<'a> {
             expansion: &expansion(self.spec),
             inputs: &inputs(),
         };
-        store.sweep_create(sweep).await
+        store.sweep_create(&TESTER, sweep).await
     }
 }
 

@@ -1,5 +1,6 @@
 //! The store on a real PostgreSQL.
 
+mod access;
 mod attempts;
 mod changes;
 mod claims;

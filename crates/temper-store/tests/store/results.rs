@@ -7,7 +7,7 @@ use temper_core::{
 use temper_store::JobId;
 use uuid::Uuid;
 
-use crate::lab::{LEASE, Lab, epsilon, measurement, points, refusal, spec};
+use crate::lab::{LEASE, Lab, TESTER, epsilon, measurement, points, refusal, spec};
 
 #[tokio::test]
 async fn curves_come_in_the_order_of_cells_and_only_where_there_is_a_result() -> Result<()> {
@@ -95,7 +95,7 @@ async fn what_is_not_there_is_told_from_what_is_not_there_yet() -> Result<()> {
         ErrorKind::NotFound,
     );
     refusal(
-        lab.store().sweep_cancel(Uuid::nil()).await,
+        lab.store().sweep_cancel(&TESTER, Uuid::nil()).await,
         ErrorKind::NotFound,
     );
     let yet = refusal(

@@ -13,7 +13,7 @@ use temper_core::{
 use temper_store::{Claim, JobId, Retried, StoreError, testing::Database};
 use uuid::Uuid;
 
-use crate::lab::{EPOCHS, Lab, Submission, epsilon, failure, measurement, refusal, spec};
+use crate::lab::{EPOCHS, Lab, Submission, TESTER, epsilon, failure, measurement, refusal, spec};
 
 /// Two models by two schedules by three seeds: twelve cells.
 fn grid() -> SweepSpec {
@@ -86,7 +86,7 @@ async fn fail(lab: &Lab, claim: &Claim, class: FailureClass) -> Result<JobState>
 }
 
 async fn retry(lab: &Lab, sweep: Uuid, filter: &JobFilter) -> Result<Retried, StoreError> {
-    lab.store().jobs_retry(sweep, filter).await
+    lab.store().jobs_retry(&TESTER, sweep, filter).await
 }
 
 fn of(cells: CellMatch) -> JobFilter {
@@ -290,7 +290,7 @@ async fn job_of_two_sweeps_is_retried_for_both_with_what_live_ones_want() -> Res
     let worker = lab.worker("w").await?;
     let claim = lab.claim(worker).await?;
     fail(&lab, &claim, FailureClass::Diverged).await?;
-    lab.store().sweep_cancel(third).await?;
+    lab.store().sweep_cancel(&TESTER, third).await?;
 
     let retried = retry(&lab, first, &JobFilter::default()).await?;
     assert_eq!(retried.jobs, [claim.lease.job]);
@@ -333,7 +333,7 @@ async fn value_that_no_cell_has_is_named_and_nothing_is_retried() -> Result<()> 
 async fn sweep_that_is_cancelled_or_unknown_retries_nothing() -> Result<()> {
     let lab = Lab::new().await?;
     let sweep = with_a_bit_of_everything(&lab).await?;
-    lab.store().sweep_cancel(sweep).await?;
+    lab.store().sweep_cancel(&TESTER, sweep).await?;
     let refused = retry(&lab, sweep, &JobFilter::default()).await;
     assert!(refusal(refused, ErrorKind::FailedPrecondition).contains("is cancelled"));
     let nobody = retry(&lab, Uuid::nil(), &JobFilter::default()).await;

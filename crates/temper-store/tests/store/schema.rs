@@ -8,7 +8,8 @@ async fn every_table_and_column_says_what_it_is() -> Result<()> {
         "SELECT relname || coalesce('.' || attname, '')
         FROM pg_class
         LEFT JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
-        WHERE relnamespace = 'temper'::regnamespace AND relkind IN ('r', 'v')
+        WHERE relnamespace IN ('temper'::regnamespace, 'reporting'::regnamespace)
+            AND relkind IN ('r', 'v')
             AND relname <> '_sqlx_migrations'
             AND (obj_description(pg_class.oid, 'pg_class') IS NULL
                 OR col_description(pg_class.oid, attnum) IS NULL)",

@@ -5,7 +5,7 @@ use temper_core::job::{FailureClass, JobState};
 use temper_store::{AttemptOutcome, LeaseStatus, SweepFilter, SweepState};
 use tokio::task::JoinSet;
 
-use crate::lab::{LEASE, Lab, Submission, epsilon, failure, measurement, spec};
+use crate::lab::{LEASE, Lab, Submission, TESTER, epsilon, failure, measurement, spec};
 
 #[tokio::test]
 async fn same_cells_in_a_second_sweep_make_no_jobs_and_have_results_at_once() -> Result<()> {
@@ -98,9 +98,9 @@ async fn cancelling_one_of_two_sweeps_leaves_the_other_whole() -> Result<()> {
     for _ in 0..6 {
         leases.push(lab.claim(worker).await?.lease);
     }
-    lab.store().sweep_cancel(first.id).await?;
+    lab.store().sweep_cancel(&TESTER, first.id).await?;
     let before = lab.jobs(first.id).await?;
-    lab.store().sweep_cancel(first.id).await?;
+    lab.store().sweep_cancel(&TESTER, first.id).await?;
     assert_eq!(
         lab.jobs(first.id).await?,
         before,
@@ -155,7 +155,7 @@ async fn cancelled_jobs_are_queued_again_when_a_sweep_wants_them() -> Result<()>
     let first = lab.submit(&spec(0..2)).await?;
     let worker = lab.worker("w").await?;
     let running = lab.claim(worker).await?;
-    lab.store().sweep_cancel(first.id).await?;
+    lab.store().sweep_cancel(&TESTER, first.id).await?;
     assert_eq!(lab.store().lease_claim(worker, LEASE).await?, None);
     let wanted = spec(0..2);
     let second = Submission {
@@ -204,7 +204,7 @@ async fn overlapping_sweeps_created_cancelled_and_worked_on_at_once_do_not_deadl
                 let created = lab.submit(&wanted).await?;
                 // The last round's sweeps stay.
                 if round < 3 {
-                    lab.store().sweep_cancel(created.id).await?;
+                    lab.store().sweep_cancel(&TESTER, created.id).await?;
                 }
             }
             anyhow::Ok(())

@@ -1,9 +1,20 @@
 use anyhow::Result;
-use temper_core::{ErrorKind, expand::Sample, job::JobState, schedule::Schedule, spec::SweepSpec};
-use temper_store::{LeaseStatus, SweepChanges, SweepExtension, SweepFilter, SweepRow, SweepState};
+use serde_json::json;
+use temper_core::{
+    ErrorKind,
+    expand::Sample,
+    job::{FailureClass, JobFilter, JobState},
+    schedule::Schedule,
+    spec::SweepSpec,
+};
+use temper_store::{
+    AuditQuery, LeaseStatus, SweepChanges, SweepExtension, SweepFilter, SweepRow, SweepState,
+};
 use uuid::Uuid;
 
-use crate::lab::{LEASE, Lab, Submission, epsilon, expansion, inputs, measurement, refusal, spec};
+use crate::lab::{
+    LEASE, Lab, Submission, TESTER, epsilon, expansion, failure, inputs, measurement, refusal, spec,
+};
 
 async fn row(lab: &Lab, sweep: Uuid) -> Result<SweepRow> {
     Ok(lab.store().sweep_get(sweep).await?)
@@ -20,7 +31,7 @@ async fn extend(lab: &Lab, sweep: Uuid, spec: &SweepSpec) -> Result<u32> {
         inputs: &inputs(),
         evaluations: before.spec.evaluations.len(),
     };
-    Ok(lab.store().sweep_extend(extension).await?)
+    Ok(lab.store().sweep_extend(&TESTER, extension).await?)
 }
 
 #[tokio::test]
@@ -30,7 +41,7 @@ async fn paused_sweep_lets_nothing_be_leased_and_asks_for_what_runs() -> Result<
     let worker = lab.worker("w").await?;
     let running = lab.claim(worker).await?;
     lab.store()
-        .sweep_pause(sweep, None, "the disk is full")
+        .sweep_pause(&TESTER, sweep, None, "the disk is full")
         .await?;
     let paused = row(&lab, sweep).await?;
     assert_eq!(
@@ -44,7 +55,7 @@ async fn paused_sweep_lets_nothing_be_leased_and_asks_for_what_runs() -> Result<
     lab.store().lease_release(&running.lease).await?;
     assert_eq!(lab.store().lease_claim(worker, LEASE).await?, None);
 
-    lab.store().sweep_resume(sweep, None).await?;
+    lab.store().sweep_resume(&TESTER, sweep, None).await?;
     let again = lab.claim(worker).await?;
     assert_eq!((again.lease.job, again.lease.fence), (running.lease.job, 2));
     let asked = [(again.lease.job, again.lease.fence)];
@@ -64,7 +75,7 @@ async fn jobs_of_a_paused_sweep_go_on_where_another_wants_them() -> Result<()> {
         ..Submission::of(&wanted)
     };
     second.send(lab.store()).await?;
-    lab.store().sweep_pause(first, None, "").await?;
+    lab.store().sweep_pause(&TESTER, first, None, "").await?;
     let worker = lab.worker("w").await?;
     assert_eq!(lab.finish_all(worker).await?.len(), 2);
     let paused = row(&lab, first).await?;
@@ -82,17 +93,22 @@ async fn stale_update_is_refused_and_changes_nothing() -> Result<()> {
         ..SweepChanges::default()
     };
     lab.store()
-        .sweep_update(sweep, Some(seen), &changes)
+        .sweep_update(&TESTER, sweep, Some(seen), &changes)
         .await?;
     let later = SweepChanges {
         display_name: Some("mine".into()),
         ..SweepChanges::default()
     };
-    let stale = lab.store().sweep_update(sweep, Some(seen), &later).await;
+    let stale = lab
+        .store()
+        .sweep_update(&TESTER, sweep, Some(seen), &later)
+        .await;
     assert!(refusal(stale, ErrorKind::Conflict).contains("etag"));
     let now = row(&lab, sweep).await?;
     assert_eq!((now.priority, now.display_name.as_str()), (7, "a sweep"));
-    lab.store().sweep_update(sweep, None, &later).await?;
+    lab.store()
+        .sweep_update(&TESTER, sweep, None, &later)
+        .await?;
     assert_eq!(row(&lab, sweep).await?.display_name, "mine");
     Ok(())
 }
@@ -106,7 +122,9 @@ async fn raised_priority_takes_the_queue_over() -> Result<()> {
         priority: Some(1),
         ..SweepChanges::default()
     };
-    lab.store().sweep_update(late, None, &changes).await?;
+    lab.store()
+        .sweep_update(&TESTER, late, None, &changes)
+        .await?;
     let worker = lab.worker("w").await?;
     let claim = lab.claim(worker).await?;
     assert!(
@@ -122,11 +140,11 @@ async fn raised_priority_takes_the_queue_over() -> Result<()> {
 async fn only_an_ended_sweep_is_deleted_and_its_results_stay() -> Result<()> {
     let lab = Lab::new().await?;
     let sweep = lab.submit(&spec(0..2)).await?.id;
-    let running = lab.store().sweep_delete(sweep, None).await;
+    let running = lab.store().sweep_delete(&TESTER, sweep, None).await;
     assert!(refusal(running, ErrorKind::FailedPrecondition).contains("cancel it first"));
     let worker = lab.worker("w").await?;
     lab.finish_all(worker).await?;
-    lab.store().sweep_delete(sweep, None).await?;
+    lab.store().sweep_delete(&TESTER, sweep, None).await?;
     refusal(lab.store().sweep_get(sweep).await, ErrorKind::NotFound);
     assert_eq!(
         lab.count("SELECT count(*) FROM temper.sweep_cell").await?,
@@ -137,8 +155,8 @@ async fn only_an_ended_sweep_is_deleted_and_its_results_stay() -> Result<()> {
     assert_eq!(row(&lab, again.id).await?.state, SweepState::Succeeded);
     // A cancelled one may go at once.
     let cancelled = lab.submit(&spec(5..6)).await?.id;
-    lab.store().sweep_cancel(cancelled).await?;
-    lab.store().sweep_delete(cancelled, None).await?;
+    lab.store().sweep_cancel(&TESTER, cancelled).await?;
+    lab.store().sweep_delete(&TESTER, cancelled, None).await?;
     Ok(())
 }
 
@@ -201,12 +219,12 @@ async fn extension_of_a_paused_sweep_waits_with_it() -> Result<()> {
     let lab = Lab::new().await?;
     let mut wanted = spec(0..1);
     let sweep = lab.submit(&wanted).await?.id;
-    lab.store().sweep_pause(sweep, None, "").await?;
+    lab.store().sweep_pause(&TESTER, sweep, None, "").await?;
     wanted.seeds.push(1);
     extend(&lab, sweep, &wanted).await?;
     let worker = lab.worker("w").await?;
     assert_eq!(lab.store().lease_claim(worker, LEASE).await?, None);
-    lab.store().sweep_resume(sweep, None).await?;
+    lab.store().sweep_resume(&TESTER, sweep, None).await?;
     assert_eq!(lab.finish_all(worker).await?.len(), 4);
     Ok(())
 }
@@ -255,12 +273,14 @@ async fn filters_choose_sweeps_by_all_that_is_said() -> Result<()> {
         ..Submission::of(&other)
     };
     let second = second.send(lab.store()).await?.id;
-    lab.store().sweep_pause(second, None, "").await?;
+    lab.store().sweep_pause(&TESTER, second, None, "").await?;
     let labels = SweepChanges {
         labels: Some([("group".to_owned(), "b".to_owned())].into()),
         ..SweepChanges::default()
     };
-    lab.store().sweep_update(second, None, &labels).await?;
+    lab.store()
+        .sweep_update(&TESTER, second, None, &labels)
+        .await?;
     let chosen = |change: &dyn Fn(&mut SweepFilter)| {
         let mut filter = SweepFilter::default();
         change(&mut filter);
@@ -299,5 +319,69 @@ async fn filters_choose_sweeps_by_all_that_is_said() -> Result<()> {
                 .all(|sweep| { filter.state.is_none_or(|state| sweep.state == state) })
         );
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn each_change_is_noted_under_its_own_method_and_what_changes_nothing_is_not() -> Result<()> {
+    let lab = Lab::new().await?;
+    let store = lab.store();
+    let sweep = lab.submit(&spec(0..2)).await?.id;
+    let claim = lab.claim(lab.worker("w").await?).await?;
+    store
+        .attempt_fail(&claim.lease, failure(FailureClass::BadInput, "torn"))
+        .await?;
+    let changes = SweepChanges {
+        priority: Some(7),
+        ..SweepChanges::default()
+    };
+    for _ in 0..2 {
+        // Only the first finds something to be tried again.
+        store
+            .jobs_retry(&TESTER, sweep, &JobFilter::default())
+            .await?;
+    }
+    store.sweep_update(&TESTER, sweep, None, &changes).await?;
+    store.sweep_pause(&TESTER, sweep, None, "full").await?;
+    for _ in 0..2 {
+        store.sweep_resume(&TESTER, sweep, None).await?;
+        store.job_cancel(&TESTER, claim.lease.job).await?;
+    }
+    extend(&lab, sweep, &spec(0..3)).await?;
+    store.sweep_cancel(&TESTER, sweep).await?;
+    store.sweep_delete(&TESTER, sweep, None).await?;
+
+    let query = AuditQuery {
+        sweep: None,
+        actor: Some(TESTER.name),
+        before: None,
+        limit: 20,
+    };
+    let mut entries = store.audit_list(query).await?.entries;
+    entries.reverse();
+    let told = entries.iter().map(|entry| {
+        let method = entry.method.rsplit('/').next().unwrap_or_default();
+        (method, entry.sweep == Some(sweep), entry.detail.clone())
+    });
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [
+            ("CreateToken", false, entries[0].detail.clone()),
+            (
+                "CreateSweep",
+                true,
+                json!({ "owner": "ann", "jobs_created": 4 })
+            ),
+            ("RetryJobs", true, json!({ "jobs": 1, "revived": 1 })),
+            ("UpdateSweep", true, json!({ "priority": 7 })),
+            ("PauseSweep", true, json!({ "reason": "full" })),
+            ("ResumeSweep", true, json!({})),
+            ("CancelJob", false, json!({})),
+            ("ExtendSweep", true, json!({ "jobs_created": 2 })),
+            ("CancelSweep", true, json!({})),
+            ("DeleteSweep", true, json!({ "display_name": "a sweep" })),
+        ]
+    );
+    assert_eq!(entries[6].job, Some(claim.lease.job));
     Ok(())
 }

@@ -7,7 +7,7 @@ use temper_core::{
 };
 use temper_store::{AttemptOutcome, JobId, LeaseStatus};
 
-use crate::lab::{LEASE, Lab, failure, refusal, spec};
+use crate::lab::{LEASE, Lab, TESTER, failure, refusal, spec};
 
 #[tokio::test]
 async fn cancelled_job_stops_on_its_worker_though_a_live_sweep_wants_it() -> Result<()> {
@@ -15,7 +15,7 @@ async fn cancelled_job_stops_on_its_worker_though_a_live_sweep_wants_it() -> Res
     let sweep = lab.submit(&spec(0..2)).await?.id;
     let worker = lab.worker("w").await?;
     let claim = lab.claim(worker).await?;
-    lab.store().job_cancel(claim.lease.job).await?;
+    lab.store().job_cancel(&TESTER, claim.lease.job).await?;
 
     let asked = [(claim.lease.job, claim.lease.fence)];
     let statuses = lab.store().lease_heartbeat(worker, &asked, LEASE).await?;
@@ -57,13 +57,13 @@ async fn cancelling_again_changes_nothing_and_what_has_ended_otherwise_is_refuse
         .await?;
     let before = lab.jobs(sweep).await?;
     for claim in [&succeeded, &failed] {
-        let refused = lab.store().job_cancel(claim.lease.job).await;
+        let refused = lab.store().job_cancel(&TESTER, claim.lease.job).await;
         refusal(refused, ErrorKind::FailedPrecondition);
     }
     assert_eq!(lab.jobs(sweep).await?, before);
     let queued = before.iter().find(|job| job.state == JobState::Queued);
     let queued = queued.map_or(JobId(0), |job| job.id);
-    lab.store().job_cancel(queued).await?;
+    lab.store().job_cancel(&TESTER, queued).await?;
     let whole = "SELECT md5(string_agg(job::text, ',' ORDER BY id)) FROM temper.job";
     let rows = async || {
         sqlx::query_scalar::<_, String>(whole)
@@ -71,10 +71,10 @@ async fn cancelling_again_changes_nothing_and_what_has_ended_otherwise_is_refuse
             .await
     };
     let once = rows().await?;
-    lab.store().job_cancel(queued).await?;
+    lab.store().job_cancel(&TESTER, queued).await?;
     assert_eq!(rows().await?, once);
     refusal(
-        lab.store().job_cancel(JobId(999)).await,
+        lab.store().job_cancel(&TESTER, JobId(999)).await,
         ErrorKind::NotFound,
     );
     Ok(())
@@ -90,18 +90,21 @@ async fn only_a_sweep_that_asks_afterwards_brings_a_cancelled_job_back() -> Resu
         (jobs[0].id, jobs[1].id)
     };
     // The evaluation is cancelled by itself, and its training fails and is retried.
-    lab.store().job_cancel(evaluation).await?;
+    lab.store().job_cancel(&TESTER, evaluation).await?;
     let claim = lab.claim(worker).await?;
     lab.store()
         .attempt_fail(&claim.lease, failure(FailureClass::BadInput, "torn"))
         .await?;
-    let retried = lab.store().jobs_retry(first, &JobFilter::default()).await?;
+    let retried = lab
+        .store()
+        .jobs_retry(&TESTER, first, &JobFilter::default())
+        .await?;
     assert_eq!((retried.jobs, retried.revived), (vec![train], vec![]));
     assert_eq!(lab.finish_all(worker).await?, [train]);
 
     // Another sweep that wants other cells does nothing to it; one that wants this cell does.
     let other = lab.submit(&spec([1])).await?.id;
-    lab.store().sweep_cancel(other).await?;
+    lab.store().sweep_cancel(&TESTER, other).await?;
     assert_eq!(lab.jobs(first).await?[1].state, JobState::Cancelled);
     lab.submit(&spec([0])).await?;
     assert_eq!(lab.jobs(first).await?[1].state, JobState::Queued);
@@ -122,8 +125,11 @@ async fn evaluation_that_went_with_its_training_can_still_be_withdrawn() -> Resu
         .await?;
     let evaluation = lab.jobs(sweep).await?[1].clone();
     assert_eq!(evaluation.state, JobState::Cancelled);
-    lab.store().job_cancel(evaluation.id).await?;
-    let retried = lab.store().jobs_retry(sweep, &JobFilter::default()).await?;
+    lab.store().job_cancel(&TESTER, evaluation.id).await?;
+    let retried = lab
+        .store()
+        .jobs_retry(&TESTER, sweep, &JobFilter::default())
+        .await?;
     assert_eq!(retried.revived, []);
     Ok(())
 }

@@ -29,7 +29,7 @@ fn reports(running: &Running, lines: &[&str]) -> (Reports, Logs) {
         span.in_scope(|| lines.iter().for_each(|line| tracing::info!("{line}")));
         captured
     });
-    let coordinator = Coordinator::new(&running.url()).unwrap();
+    let coordinator = Coordinator::new(&running.url(), &Running::credentials()).unwrap();
     let logs = Logs::new(coordinator.clone(), lease(), captured);
     let objects = Objects::open(&running.objects()).unwrap();
     let reports = Reports::new(coordinator, objects, Arc::new(Lease::new(lease())));
@@ -122,7 +122,7 @@ async fn coordinator_that_hangs_holds_the_end_of_a_job_up_for_seconds_at_most() 
 async fn lines_are_sent_while_the_job_runs_and_no_more_once_it_is_done() {
     let mut running = Running::start(anywhere(), Script::default()).await;
     let capture = Capture::default();
-    let coordinator = Coordinator::new(&running.url()).unwrap();
+    let coordinator = Coordinator::new(&running.url(), &Running::credentials()).unwrap();
     let end = CancellationToken::new();
     let ends = end.clone();
     let job = async {

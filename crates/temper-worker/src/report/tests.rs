@@ -62,7 +62,7 @@ async fn aborted_ends_the_lease_and_refusals_are_not_repeated() {
 }
 
 fn reports(running: &Running) -> Reports {
-    let coordinator = Coordinator::new(&running.url()).unwrap();
+    let coordinator = Coordinator::new(&running.url(), &Running::credentials()).unwrap();
     Reports::new(
         coordinator,
         Objects::open(&running.objects()).unwrap(),

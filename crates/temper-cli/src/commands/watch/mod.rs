@@ -12,8 +12,8 @@ use temper_proto::{
         sweep_service_client::SweepServiceClient,
     },
 };
-use temper_service::client;
-use tonic::{Status, transport::Channel};
+use temper_service::client::{self, Channel};
+use tonic::Status;
 
 use crate::{
     connection::{self, Coordinator},

@@ -1,0 +1,125 @@
+//! `temper admin`: tokens and the audit log.
+
+mod audit;
+mod bootstrap;
+mod token;
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::Context as _;
+use clap::{Subcommand, ValueEnum};
+use temper_core::access;
+use temper_service::access::Secret;
+
+use crate::{output, secret};
+
+/// What to administer.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a token at the database itself: the first one, or when all are lost
+    Bootstrap(bootstrap::Args),
+    /// Make, revoke and list tokens
+    Token(token::Args),
+    /// Show who changed what, newest first
+    Audit(audit::Args),
+}
+
+/// Runs the command.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    match args.command {
+        Command::Bootstrap(args) => bootstrap::run(args).await,
+        Command::Token(args) => token::run(args).await,
+        Command::Audit(args) => audit::run(args).await,
+    }
+}
+
+/// What a token may do.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Role {
+    /// Submit and steer sweeps, and see everything
+    Submitter,
+    /// Lease jobs and report of them; nothing else
+    Worker,
+    /// See everything, change nothing
+    Viewer,
+    /// What a submitter may, and tokens and the audit log
+    Admin,
+}
+
+impl From<Role> for access::Role {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Submitter => Self::Submitter,
+            Role::Worker => Self::Worker,
+            Role::Viewer => Self::Viewer,
+            Role::Admin => Self::Admin,
+        }
+    }
+}
+
+/// What a token is to be, besides its name and role.
+#[derive(clap::Args)]
+struct Wishes {
+    /// Whose share of the workers its sweeps take [default: its name]
+    #[arg(long, value_name = "NAME")]
+    owner: Option<String>,
+    /// How long it is good for, such as 12h or 90d [default: for ever]
+    #[arg(long, value_name = "TIME", value_parser = lifetime)]
+    expires_in: Option<Duration>,
+    /// Write the secret into this new file, which its owner alone can read, instead of showing it
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+impl Wishes {
+    /// Hands the secret over, the only time that it is seen.
+    fn hand_over(&self, secret: &Secret, what: &str) -> anyhow::Result<()> {
+        eprintln!("{what}; the secret is not shown again");
+        let Some(path) = &self.output else {
+            output::line(secret.reveal());
+            return Ok(());
+        };
+        secret::write_new(path, secret).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Looks before anything is made whether the file can be there.
+    fn check(&self) -> anyhow::Result<()> {
+        if let Some(path) = &self.output {
+            anyhow::ensure!(!path.exists(), "{} exists already", path.display());
+        }
+        Ok(())
+    }
+}
+
+/// Reads a count of seconds, minutes, hours or days, above 0.
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let units = [("s", 1), ("m", 60), ("h", 3600), ("d", 86400)];
+    let seconds = units.iter().find_map(|(unit, seconds)| {
+        let count: u64 = text.strip_suffix(unit)?.parse().ok()?;
+        count.checked_mul(*seconds)
+    });
+    seconds
+        .filter(|seconds| *seconds > 0)
+        .map(Duration::from_secs)
+        .ok_or_else(|| "a count of seconds, minutes, hours or days is wanted: 12h, 90d".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lifetimes_are_counts_with_a_unit() {
+        assert_eq!(lifetime("12h"), Ok(Duration::from_hours(12)));
+        assert_eq!(lifetime("90d"), Ok(Duration::from_hours(90 * 24)));
+        for text in ["", "90", "0d", "-1d", "1.5d", "18446744073709551615d"] {
+            assert!(lifetime(text).is_err(), "{text}");
+        }
+    }
+}

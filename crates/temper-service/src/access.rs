@@ -1,0 +1,42 @@
+//! Who may call what: every call is authorised here, in one place, before it reaches a service.
+//!
+//! A call carries `authorization: Bearer temper_…`. The [`Guard`] around all routes looks the method
+//! up in [`methods`], asks [`Authenticate`] whose token that is, and either refuses the call or
+//! hands it on with the [`Principal`] beside it. What the table does not name is refused.
+
+mod guard;
+mod methods;
+mod secret;
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use temper_core::{
+    Digest,
+    access::{Principal, Standing},
+};
+use tonic::{Request, Status};
+
+pub use guard::{Guard, TRUSTED_FOR};
+pub use methods::{Audience, audience};
+pub use secret::{ParseSecretError, Secret};
+
+/// Knows tokens by the digests of their secrets; the secrets themselves stay in this crate.
+pub trait Authenticate: Send + Sync + 'static {
+    /// How it stands with the token of this digest.
+    ///
+    /// # Errors
+    /// When that cannot be told now, with the status that the caller is to be given.
+    fn standing<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Result<Standing, Status>>;
+}
+
+/// Whoever makes this call.
+///
+/// # Errors
+/// `UNAUTHENTICATED` when no guard has let it in, which would be a defect of the server's.
+pub fn principal<T>(request: &Request<T>) -> Result<Arc<Principal>, Status> {
+    let principal = request.extensions().get::<Arc<Principal>>();
+    principal
+        .cloned()
+        .ok_or_else(|| Status::unauthenticated("nobody has asked who calls"))
+}

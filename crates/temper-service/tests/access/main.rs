@@ -1,0 +1,8 @@
+//! Who may call what, over plaintext and TLS, and that no secret is told.
+#![expect(clippy::unwrap_used, reason = "a test's helpers may panic")]
+
+mod calls;
+mod lab;
+mod methods;
+mod secrets;
+mod tls;

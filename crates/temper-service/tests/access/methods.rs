@@ -1,0 +1,85 @@
+//! The table of methods against the protocol itself.
+
+use std::collections::BTreeMap;
+
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
+use temper_core::access::Role::{self, Admin, Submitter, Viewer, Worker};
+use temper_service::access::{Audience, audience};
+
+/// Every method of a set of descriptors, as paths.
+fn methods(descriptors: &[u8]) -> Vec<String> {
+    let set = FileDescriptorSet::decode(descriptors).unwrap();
+    let mut paths = Vec::new();
+    for file in &set.file {
+        for service in &file.service {
+            for method in &service.method {
+                let (package, service) = (file.package(), service.name());
+                paths.push(format!("/{package}.{service}/{}", method.name()));
+            }
+        }
+    }
+    paths
+}
+
+/// Whether a role may call a method, told by the method's name instead of by the table.
+fn may(role: Role, path: &str) -> bool {
+    let (service, method) = path[1..].split_once('/').unwrap();
+    let reads = ["Get", "List", "Watch", "Explain", "Aggregate"];
+    match service {
+        "temper.v1.WorkerService" => role == Worker,
+        "temper.v1.AdminService" => role == Admin,
+        _ if reads.iter().any(|verb| method.starts_with(verb)) => {
+            [Viewer, Submitter, Admin].contains(&role)
+        }
+        _ => [Submitter, Admin].contains(&role),
+    }
+}
+
+#[test]
+fn every_method_of_every_service_is_open_to_its_roles_alone() {
+    let paths = methods(temper_proto::DESCRIPTORS);
+    assert!(paths.len() >= 22, "{paths:?}");
+    let mut wrong = BTreeMap::new();
+    for path in &paths {
+        let Some(Audience::Roles(roles)) = audience(path) else {
+            wrong.insert(path.clone(), "is not in the table of methods".to_owned());
+            continue;
+        };
+        for role in Role::ALL {
+            if roles.contains(&role) != may(role, path) {
+                wrong.insert(path.clone(), format!("{role}: {}", roles.contains(&role)));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn only_health_and_reflection_are_everybodys() {
+    for descriptors in [
+        tonic_health::pb::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+    ] {
+        for path in methods(descriptors) {
+            assert_eq!(audience(&path), Some(Audience::Everybody), "{path}");
+        }
+    }
+}
+
+#[test]
+fn what_the_table_does_not_name_is_nobodys() {
+    for path in [
+        "",
+        "/",
+        "/temper.v1.SweepService",
+        "/temper.v1.SweepService/",
+        "/temper.v1.SweepService/createsweep",
+        "/temper.v1.SweepService/CreateSweep/",
+        "//temper.v1.SweepService/GetSweep",
+        "/temper.v2.SweepService/GetSweep",
+    ] {
+        assert_eq!(audience(path), None, "{path}");
+    }
+}
