@@ -18,7 +18,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 # The number is the worker image's too: both write to one object store.
 RUN useradd --system --uid 10001 temper \
-    && install --directory --owner temper /var/lib/temper/store
+    && install --directory --owner temper /var/lib/temper/store /var/lib/temper/tokens
 COPY --from=build /out/ /usr/local/bin/
 USER temper
 VOLUME /var/lib/temper/store
