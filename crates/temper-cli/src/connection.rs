@@ -29,12 +29,12 @@ const LARGEST_MESSAGE: usize = 64 << 20;
 /// Where the coordinator is.
 #[derive(Debug, Clone, Args)]
 pub struct Coordinator {
-    /// The coordinator
+    /// The coordinator; where several run over one database, all of them, separated by commas
     #[arg(
         long,
         env = "TEMPER_COORDINATOR",
         default_value = "http://127.0.0.1:7070",
-        value_name = "URL"
+        value_name = "URLS"
     )]
     pub coordinator: String,
     #[command(flatten)]
@@ -44,12 +44,12 @@ pub struct Coordinator {
 /// Where the results service is.
 #[derive(Debug, Clone, Args)]
 pub struct Results {
-    /// The results service
+    /// The results service; where several run, all of them, separated by commas
     #[arg(
         long,
         env = "TEMPER_RESULTS",
         default_value = "http://127.0.0.1:7071",
-        value_name = "URL"
+        value_name = "URLS"
     )]
     pub results: String,
     #[command(flatten)]

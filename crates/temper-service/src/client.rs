@@ -1,4 +1,7 @@
-//! Connections to a coordinator or a results service, and what calls on them carry.
+//! Connections to a coordinator or a results service, and what calls on them carry. Any number of either
+//! may run: an address is a list of URLs, separated by commas, and whoever it names stands in for the others.
+
+mod failover;
 
 use std::{
     env,
@@ -15,7 +18,7 @@ use tonic::{
     body::Body,
     codegen::{
         Service,
-        http::{HeaderValue, Request, Response, header::AUTHORIZATION},
+        http::{HeaderValue, Request, Response, Uri, header::AUTHORIZATION},
     },
     transport::{self, ClientTlsConfig, Endpoint, channel::ResponseFuture},
 };
@@ -24,6 +27,8 @@ use crate::{
     access::{ParseSecretError, Secret},
     tls::{ClientTls, TlsFileError},
 };
+
+use failover::Failover;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A peer that vanished without a word is noticed after interval and timeout.
@@ -79,7 +84,8 @@ pub enum CredentialsError {
 pub enum ConnectError {
     /// Not an address.
     #[error(
-        "`{0}` is no address of a service: one looks like http://127.0.0.1:7070 or https://host:7070"
+        "`{0}` is no address of a service: one looks like http://127.0.0.1:7070 or https://host:7070, \
+         several stand behind each other with commas between them, all with TLS or none"
     )]
     Address(String),
     /// Nothing answers.
@@ -182,14 +188,17 @@ fn parse(text: &str, place: &str) -> Result<Secret, CredentialsError> {
     })
 }
 
-/// Connects to `url` now. The channel reconnects by itself when the connection breaks later.
+/// Connects to `urls` now: to one of them. The channel reconnects by itself when the connection breaks
+/// later, to the next of them that answers.
 ///
 /// # Errors
-/// When `url` is no address, nothing answers there within 5 seconds, or it is not trusted.
-pub async fn connect(url: &str, credentials: &Credentials) -> Result<Channel, ConnectError> {
-    let channel = endpoint(url, credentials)?.connect().await;
+/// When `urls` holds something else than addresses, nothing answers at any of them within 5 seconds
+/// each, or it is not trusted.
+pub async fn connect(urls: &str, credentials: &Credentials) -> Result<Channel, ConnectError> {
+    let (endpoint, failover) = endpoint(urls, credentials)?;
+    let channel = endpoint.connect_with_connector(failover).await;
     let channel = channel.map_err(|source| {
-        let url = url.to_owned();
+        let url = urls.to_owned();
         if is_about_tls(&source) {
             ConnectError::Untrusted { url, source }
         } else {
@@ -199,13 +208,14 @@ pub async fn connect(url: &str, credentials: &Credentials) -> Result<Channel, Co
     Ok(Channel::new(channel, credentials))
 }
 
-/// A channel to `url` that connects on first use and again after each break; until then its calls
-/// fail with `UNAVAILABLE`. Must be called within a tokio runtime.
+/// A channel to one of `urls` that connects on first use and, after each break, to the next of them
+/// that answers; until then its calls fail with `UNAVAILABLE`. Must be called within a tokio runtime.
 ///
 /// # Errors
-/// When `url` is no address, or the files of TLS are of no use.
-pub fn connect_lazily(url: &str, credentials: &Credentials) -> Result<Channel, ConnectError> {
-    let channel = endpoint(url, credentials)?.connect_lazy();
+/// When `urls` holds something else than addresses, or the files of TLS are of no use.
+pub fn connect_lazily(urls: &str, credentials: &Credentials) -> Result<Channel, ConnectError> {
+    let (endpoint, failover) = endpoint(urls, credentials)?;
+    let channel = endpoint.connect_with_connector_lazy(failover);
     Ok(Channel::new(channel, credentials))
 }
 
@@ -246,25 +256,39 @@ pub fn is_transient(status: &Status) -> bool {
         )
 }
 
-fn endpoint(url: &str, credentials: &Credentials) -> Result<Endpoint, ConnectError> {
-    let address = || ConnectError::Address(url.to_owned());
-    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|_| address())?;
-    if endpoint.uri().host().is_none() {
-        return Err(address());
+/// The settings of a channel, and its way to whichever of `urls` answers. The first of them stands in
+/// requests as the authority, whoever serves them, and under TLS every certificate must bear its name.
+fn endpoint(urls: &str, credentials: &Credentials) -> Result<(Endpoint, Failover), ConnectError> {
+    let none = || ConnectError::Address(urls.to_owned());
+    let addresses: Vec<Uri> = urls.split(',').map(address).collect::<Result<_, _>>()?;
+    let first = addresses.first().cloned().ok_or_else(none)?;
+    let mut others = addresses.iter().skip(1);
+    if others.any(|other| other.scheme() != first.scheme()) {
+        return Err(none());
     }
-    let endpoint = match endpoint.uri().scheme_str() {
-        Some("http") => endpoint,
-        Some("https") => endpoint
-            .tls_config(credentials.tls.clone())
-            .map_err(ConnectError::Tls)?,
-        _ => return Err(address()),
-    };
-    Ok(endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_keepalive(Some(KEEP_ALIVE_INTERVAL))
+    // Each address has its own time; what waits for all of them waits for their sum.
+    let patience = CONNECT_TIMEOUT * u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+    let is_tls = first.scheme_str() == Some("https");
+    let mut endpoint = Endpoint::from(first);
+    if is_tls {
+        let tls = endpoint.tls_config(credentials.tls.clone());
+        endpoint = tls.map_err(ConnectError::Tls)?;
+    }
+    let endpoint = endpoint
+        .connect_timeout(patience)
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-        .keep_alive_while_idle(true))
+        .keep_alive_while_idle(true);
+    Ok((endpoint, Failover::new(addresses)))
+}
+
+fn address(url: &str) -> Result<Uri, ConnectError> {
+    let parsed: Option<Uri> = url.trim().parse().ok();
+    let is_service =
+        |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some();
+    parsed
+        .filter(is_service)
+        .ok_or_else(|| ConnectError::Address(url.to_owned()))
 }
 
 /// Whether it was the handshake that failed: rustls calls whatever it does not believe invalid data.
@@ -318,7 +342,14 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_address_is_refused_before_any_connection() {
         let none = Credentials::default();
-        for url in ["127.0.0.1:7070", "ftp://host:1", ""] {
+        for url in [
+            "127.0.0.1:7070",
+            "ftp://host:1",
+            "",
+            "http://host:1,",
+            "http://host:1,other:2",
+            "http://host:1,https://other:2",
+        ] {
             assert!(
                 matches!(connect(url, &none).await, Err(ConnectError::Address(_))),
                 "{url}"

@@ -10,12 +10,12 @@ use temper_torch::Device;
 /// How a worker runs.
 #[derive(Debug, Clone, Args)]
 pub struct Config {
-    /// The coordinator
+    /// The coordinator; where several run over one database, all of them, separated by commas
     #[arg(
         long,
         env = "TEMPER_COORDINATOR",
         default_value = "http://127.0.0.1:7070",
-        value_name = "URL"
+        value_name = "URLS"
     )]
     pub coordinator: String,
     /// By what the worker shows who it is.
