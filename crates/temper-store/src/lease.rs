@@ -137,6 +137,37 @@ impl Store {
         Ok(())
     }
 
+    /// Gives back whatever a worker holds by our records, no attempt burned: it says that it holds
+    /// nothing. Gives the jobs.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn leases_disown(&self, worker: WorkerRef) -> Result<Vec<JobId>, StoreError> {
+        let held = sqlx::query!(
+            "SELECT job_id, fence FROM temper.lease WHERE incarnation = $1 ORDER BY job_id",
+            worker.incarnation,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let mut released = Vec::new();
+        for row in held {
+            let job = JobId(row.job_id);
+            let lease = LeaseRef {
+                job,
+                incarnation: worker.incarnation,
+                token: worker.token,
+                fence: row.fence,
+            };
+            match self.lease_release(&lease).await {
+                Ok(()) => released.push(job),
+                // It was taken back meanwhile.
+                Err(StoreError::LeaseLost { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(released)
+    }
+
     /// Takes back every lease that has run out: its job is queued again, or has failed once too
     /// many of its attempts were lost. Gives the jobs. Any number of coordinators may call this at
     /// once.

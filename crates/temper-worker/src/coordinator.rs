@@ -34,7 +34,8 @@ impl Coordinator {
         limited(CALL_LIMIT, client.register(request)).await
     }
 
-    /// A job, or none after a long poll.
+    /// A job, or none after a long poll. Whatever this incarnation is said to hold is given back first: it
+    /// has one job at a time, and asks when it has none.
     pub(crate) async fn lease(&self, incarnation: &str) -> Result<Option<v1::Assignment>, Status> {
         let mut client = self.client.clone();
         let wait = i64::try_from(LONG_POLL.as_secs()).unwrap_or(i64::MAX);
@@ -44,6 +45,7 @@ impl Coordinator {
                 seconds: wait,
                 nanos: 0,
             }),
+            idle: true,
         };
         let answer = limited(LONG_POLL + CALL_LIMIT, client.lease(request)).await?;
         Ok(answer.assignment)

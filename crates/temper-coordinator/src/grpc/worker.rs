@@ -12,7 +12,8 @@ use temper_service::{
     status::{self, bad_field, field},
 };
 use temper_store::{
-    Checkpoint, Claim, FailedAttempt, JobId, LeaseRef, LeaseStatus, NewWorker, WorkerRef,
+    Checkpoint, Claim, FailedAttempt, JobId, LeaseRef, LeaseStatus, NewWorker, StoreError,
+    WorkerRef,
 };
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
@@ -81,6 +82,9 @@ impl v1::worker_service_server::WorkerService for Workers {
             .wait
             .and_then(|wait| Duration::try_from(wait).ok())
             .unwrap_or_default();
+        if request.idle {
+            self.disown(worker).await?;
+        }
         let claim = self.claim(worker, wait.min(MAX_WAIT)).await?;
         Ok(Response::new(v1::LeaseResponse {
             assignment: claim.map(assignment),
@@ -180,12 +184,12 @@ impl v1::worker_service_server::WorkerService for Workers {
             Some(Outcome::Train(result)) => {
                 let trained = result::trained(result, &lease)?;
                 let complete = self.0.store.train_complete(&lease, &trained);
-                complete.await.map_err(refused)?;
+                complete.await.map_err(|error| not_taken(&lease, error))?;
             }
             Some(Outcome::Evaluate(result)) => {
                 let measured = result::measured(&result)?;
                 let complete = self.0.store.evaluation_complete(&lease, &measured);
-                complete.await.map_err(refused)?;
+                complete.await.map_err(|error| not_taken(&lease, error))?;
             }
         }
         tracing::info!(job = %lease.job, fence = lease.fence, "job succeeded");
@@ -225,6 +229,15 @@ impl v1::worker_service_server::WorkerService for Workers {
 }
 
 impl Workers {
+    /// Gives back what a worker holds that says it holds nothing.
+    async fn disown(&self, worker: WorkerRef) -> Result<(), Status> {
+        let jobs = self.0.store.leases_disown(worker).await.map_err(refused)?;
+        for job in jobs {
+            tracing::warn!(%job, "a worker knows nothing of its lease: given back");
+        }
+        Ok(())
+    }
+
     /// Claims a job, waiting for one at most so long, and not beyond the graceful stop.
     async fn claim(&self, worker: WorkerRef, wait: Duration) -> Result<Option<Claim>, Status> {
         let deadline = Instant::now() + wait;
@@ -245,6 +258,14 @@ impl Workers {
             }
         }
     }
+}
+
+/// Refuses a result. One that comes too late is told of: work was done for nothing.
+fn not_taken(lease: &LeaseRef, error: StoreError) -> Status {
+    if let StoreError::LeaseLost { reason, .. } = &error {
+        tracing::warn!(job = %lease.job, fence = lease.fence, reason, "late result refused");
+    }
+    refused(error)
 }
 
 fn assignment(claim: Claim) -> v1::Assignment {

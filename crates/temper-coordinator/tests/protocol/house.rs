@@ -186,20 +186,22 @@ impl Hand {
 
     /// Waits for a job as long as a worker would.
     pub async fn lease(&mut self) -> anyhow::Result<v1::Assignment> {
-        let wait = Some(prost_types::Duration {
-            seconds: 20,
-            nanos: 0,
-        });
+        self.ask(false, 20).await?.context("no job")
+    }
+
+    /// Asks for a job, saying whether it holds none, and waits so many seconds for one.
+    pub async fn ask(
+        &mut self,
+        idle: bool,
+        seconds: i64,
+    ) -> anyhow::Result<Option<v1::Assignment>> {
+        let wait = Some(prost_types::Duration { seconds, nanos: 0 });
         let request = v1::LeaseRequest {
+            idle,
             incarnation: self.incarnation.clone(),
             wait,
         };
-        self.client
-            .lease(request)
-            .await?
-            .into_inner()
-            .assignment
-            .context("no job")
+        Ok(self.client.lease(request).await?.into_inner().assignment)
     }
 
     pub async fn report(&mut self, lease: &v1::LeaseRef, epochs: &[u32]) -> Result<(), Status> {

@@ -73,6 +73,30 @@ async fn late_worker_is_refused_with_a_reason_and_its_files_harm_nothing() -> an
 }
 
 #[tokio::test]
+async fn lease_whose_answer_was_lost_is_given_back_by_asking_again() -> anyhow::Result<()> {
+    let house = House::open().await?;
+    house.submit("").await?;
+    let mut worker = Hand::register(&house, "worker").await?;
+    let mut other = Hand::register(&house, "other").await?;
+    let unheard = worker.ask(true, 20).await?.context("no job")?;
+    let unheard = unheard.lease.context("a lease")?;
+    // Nobody waits for it to run out: it is the same job, under a fence that what is under way lacks.
+    let heard = worker.ask(true, 20).await?.context("no job")?;
+    let heard = heard.lease.context("a lease")?;
+    ensure!(heard.job == unheard.job && heard.fence > unheard.fence);
+    ensure!(worker.heartbeat(&unheard).await? == v1::LeaseStatus::Lost);
+    // What another worker holds stays its own.
+    ensure!(other.ask(true, 0).await?.is_none());
+    ensure!(worker.heartbeat(&heard).await? == v1::LeaseStatus::Continue);
+    let job = house.job(&heard.job).await?;
+    ensure!(
+        job.attempts[0].outcome() == v1::AttemptOutcome::Released,
+        "{job:?}"
+    );
+    house.close().await
+}
+
+#[tokio::test]
 async fn a_lease_covers_neither_another_folder_nor_another_job() -> anyhow::Result<()> {
     let house = House::open().await?;
     house.submit("").await?;
