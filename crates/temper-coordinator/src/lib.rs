@@ -12,15 +12,16 @@ mod wake;
 
 use std::{sync::Arc, time::Duration};
 
-use temper_core::catalog::Catalog;
+use temper_core::{ErrorKind, catalog::Catalog};
 use temper_hub::{Hub, HubConfig, HubError, RetryPolicy};
 use temper_service::{
     objects::Objects,
     server::Server,
+    status,
     stop::{Stop, Tasks},
 };
-use temper_store::Store;
-use tokio::sync::watch;
+use temper_store::{Store, StoreError};
+use tokio::{sync::watch, time};
 
 /// What a coordinator needs to know.
 #[derive(Debug, Clone)]
@@ -70,13 +71,19 @@ pub fn hub() -> Result<Hub, HubError> {
     }))
 }
 
-/// Migrates the database, then serves until `stop`.
+/// Between two tries to open a database that is away.
+const DATABASE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Migrates the database, then serves until `stop`. A database that is away is waited for, now as later.
 ///
 /// # Errors
-/// When the database or the object store cannot be opened, or serving fails.
+/// When the database refuses, the object store cannot be opened, or serving fails.
 pub async fn run(config: Config, server: Server, stop: Stop) -> anyhow::Result<()> {
-    let store = Store::connect(&config.database_url, config.connections).await?;
-    store.migrate().await?;
+    let opened = tokio::select! {
+        opened = open(&config) => Some(opened?),
+        () = stop.graceful.cancelled() => None,
+    };
+    let Some(store) = opened else { return Ok(()) };
     let objects = Objects::open(&config.object_store)?;
     let (wake, ready) = watch::channel(());
     let shared = Arc::new(Shared {
@@ -99,4 +106,23 @@ pub async fn run(config: Config, server: Server, stop: Stop) -> anyhow::Result<(
     tasks.finish().await?;
     shared.store.close().await;
     Ok(outcome?)
+}
+
+/// The database, its tables up to date.
+async fn open(config: &Config) -> Result<Store, StoreError> {
+    loop {
+        let opened = async {
+            let store = Store::connect(&config.database_url, config.connections).await?;
+            store.migrate().await?;
+            Ok(store)
+        };
+        match opened.await {
+            Err(error) if StoreError::kind(&error) == ErrorKind::Unavailable => {
+                let error = status::chain(&error);
+                tracing::warn!(error, "no database yet: trying again");
+                time::sleep(DATABASE_PAUSE).await;
+            }
+            opened => return opened,
+        }
+    }
 }

@@ -140,9 +140,10 @@ impl StoreError {
             | Self::Curve { .. }
             | Self::Filter(_)
             | Self::TooLarge { .. } => ErrorKind::InvalidInput,
-            Self::Migration(MigrateError::Execute(error)) | Self::Database(error) => {
-                database_kind(error)
-            }
+            Self::Migration(
+                MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _),
+            )
+            | Self::Database(error) => database_kind(error),
             Self::Corrupt { .. } | Self::Migration(_) => ErrorKind::Internal,
         }
     }
