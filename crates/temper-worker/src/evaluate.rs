@@ -2,23 +2,22 @@
 
 use std::{
     collections::VecDeque,
-    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use temper_core::{Digest, attack, spec::EvaluateSpec};
-use temper_data::ImageSet;
 use temper_torch::{
     Control, EvaluateObserver, EvaluateOutcome, Interim, Interrupted, Measurement, PeakMemory,
-    Progress, StoredModel,
+    Progress,
 };
 use tokio::sync::mpsc;
 
 use crate::{
     JobError,
     assignment::{EvaluateTask, Object},
+    backend::Evaluate,
     job::{Attempt, Done, Switch},
     report::{Reports, Saved},
     resume::{Starts, is_unusable},
@@ -68,14 +67,6 @@ struct Reporter {
     checkpoints: mpsc::Sender<Interim>,
 }
 
-/// What a measurement needs.
-#[derive(Clone)]
-struct Material {
-    model: Bytes,
-    images: Arc<ImageSet>,
-    module: Option<PathBuf>,
-}
-
 impl EvaluateObserver for Reporter {
     fn control(&mut self, progress: Progress) -> Control {
         log_progress(progress);
@@ -97,41 +88,30 @@ impl EvaluateObserver for Reporter {
 /// Measures the trained model, from the newest checkpoint that is whole, else from the beginning.
 pub(crate) async fn run(attempt: &Attempt<'_>, task: &EvaluateTask) -> Result<Done, JobError> {
     log_task(&task.spec);
-    let material = load(attempt, task).await?;
+    let measurement = load(attempt, task).await?;
     let mut starts = Starts::new(&task.checkpoints, &attempt.reports);
     loop {
         let start = starts.next().await?;
         let is_new = start.is_none();
-        let result = measure(attempt, task, &material, start).await;
+        let result = measure(attempt, &task.key, &measurement, start).await;
         if is_new || !is_unusable(&result) {
             return result;
         }
     }
 }
 
-async fn load(attempt: &Attempt<'_>, task: &EvaluateTask) -> Result<Material, JobError> {
+async fn load(attempt: &Attempt<'_>, task: &EvaluateTask) -> Result<Arc<dyn Evaluate>, JobError> {
     let Attempt { host, reports, .. } = attempt;
     let model = host.models.fetch(reports, &task.artifact).await?;
-    let (sources, spec) = (Arc::clone(&host.sources), Arc::clone(&task.spec));
-    read(move || {
-        let train = &spec.train;
-        // A scripted module's structure is in its file alone.
-        let scripted = train.model.scripted.map(|_| sources.weights(&train.model));
-        let images = sources.test(&train.dataset, &train.data, spec.samples)?;
-        Ok(Material {
-            model,
-            images,
-            module: scripted.transpose()?,
-        })
-    })
-    .await
+    let (backend, spec) = (Arc::clone(&host.backend), Arc::clone(&task.spec));
+    read(move || backend.evaluation(&spec, model)).await
 }
 
 /// Measures on the libtorch thread while this one passes checkpoints on.
 async fn measure(
     attempt: &Attempt<'_>,
-    task: &EvaluateTask,
-    material: &Material,
+    key: &Digest,
+    measurement: &Arc<dyn Evaluate>,
     resume: Option<Bytes>,
 ) -> Result<Done, JobError> {
     let Attempt {
@@ -145,20 +125,14 @@ async fn measure(
         last: Instant::now(),
         checkpoints,
     };
-    let device = host.device;
-    let (spec, material) = (Arc::clone(&task.spec), material.clone());
+    let (measurement, device) = (Arc::clone(measurement), host.device);
     let outcome = host.engine.run(move || {
-        let model = StoredModel {
-            bytes: &material.model,
-            module: material.module.as_deref(),
-        };
-        let (test, from) = (&*material.images, (device, resume.as_deref()));
         // The reporter is dropped with the closure, which ends `pass_on`.
         let peak = PeakMemory::start(device);
-        let outcome = temper_torch::evaluate(&spec, model, test, from, &mut reporter);
+        let outcome = measurement.run(resume.as_deref(), &mut reporter);
         (outcome, peak.bytes())
     });
-    let (ended, passed) = tokio::join!(outcome, pass_on(attempt, &task.key, inbox));
+    let (ended, passed) = tokio::join!(outcome, pass_on(attempt, key, inbox));
     // When reports fail, the measurement is aborted by that: theirs is the reason to tell.
     passed?;
     let (outcome, peak) = ended?;

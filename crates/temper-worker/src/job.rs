@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use temper_data::Sources;
 use temper_proto::v1;
 use temper_service::{
     objects::Objects,
@@ -15,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     JobError,
     assignment::Task,
+    backend::Backend,
     coordinator::Coordinator,
     engine::Engine,
     evaluate::{self, Models},
@@ -28,7 +28,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Host {
     pub engine: Engine,
-    pub sources: Arc<Sources>,
+    pub backend: Arc<dyn Backend>,
     pub models: Models,
     pub capture: Capture,
     pub device: Device,

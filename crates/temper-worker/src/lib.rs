@@ -1,15 +1,15 @@
 //! The worker: leases a job over gRPC, runs it on one device, heartbeats, checkpoints, reports.
 //!
 //! [`session::run`] registers and leases; `job` takes one assignment to its end; `train` and
-//! `evaluate` do what it asks for, through `report`. libtorch runs on one OS thread (`engine`)
-//! that async code never blocks on; `lease` tells it when to stop; [`logs`] takes down what is logged
-//! meanwhile. [`check`] leases nothing: it looks
-//! at this machine's device.
+//! `evaluate` do what it asks for, through `report`. libtorch ([`backend`]) runs on one OS thread
+//! (`engine`) that async code never blocks on; `lease` tells it when to stop; [`logs`] takes down what is
+//! logged meanwhile. [`check`] leases nothing: it looks at this machine's device.
 //!
 //! Absent on purpose: the database. All that a worker knows of a job came with its lease, and all
 //! that it says of it carries the lease's fence.
 
 mod assignment;
+pub mod backend;
 mod cadence;
 pub mod check;
 pub mod config;

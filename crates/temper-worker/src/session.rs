@@ -17,6 +17,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::{
+    backend::{Backend, Torch},
     config::Config,
     coordinator::Coordinator,
     engine::Engine,
@@ -77,12 +78,28 @@ enum Leased {
 /// # Errors
 /// When the coordinator refuses this worker for good, or its object store is out of reach.
 pub async fn run(config: Config, capture: Capture, stop: Stop) -> Result<(), SessionError> {
+    let backend = Torch {
+        sources: config.inputs.sources()?,
+        device: config.device,
+    };
+    run_with(Arc::new(backend), config, capture, stop).await
+}
+
+/// The same with something else than libtorch to compute.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with(
+    backend: Arc<dyn Backend>,
+    config: Config,
+    capture: Capture,
+    stop: Stop,
+) -> Result<(), SessionError> {
     let credentials = config.access.load()?;
     let coordinator = Coordinator::new(&config.coordinator, &credentials)?;
-    let sources = config.inputs.sources()?;
     let host = Host {
         engine: Engine::start(config.threads()).map_err(SessionError::Engine)?,
-        sources: Arc::new(sources),
+        backend,
         models: Models::default(),
         capture,
         device: config.device,

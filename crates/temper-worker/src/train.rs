@@ -1,18 +1,17 @@
 //! A training job.
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use temper_core::{Digest, report::EpochMetrics};
-use temper_data::{DataError, TrainingSplits};
-use temper_torch::{
-    Checkpoint, Control, Interrupted, Observer, PeakMemory, TrainOutcome, Training,
-};
+use temper_data::DataError;
+use temper_torch::{Checkpoint, Control, Interrupted, Observer, PeakMemory, TrainOutcome};
 use tokio::sync::mpsc;
 
 use crate::{
     JobError,
     assignment::TrainTask,
+    backend::Train,
     cadence::{Cadence, Unwritten},
     engine,
     job::{Attempt, Done, Switch},
@@ -34,13 +33,6 @@ struct Reporter {
     switch: Switch,
     events: mpsc::Sender<Event>,
     cadence: Cadence,
-}
-
-/// What training needs from disk.
-#[derive(Clone)]
-struct Material {
-    weights: PathBuf,
-    splits: TrainingSplits,
 }
 
 impl Observer for Reporter {
@@ -68,26 +60,17 @@ impl Observer for Reporter {
 
 /// Trains from the newest checkpoint that is whole, else from the pretrained weights.
 pub(crate) async fn run(attempt: &Attempt<'_>, task: &TrainTask) -> Result<Done, JobError> {
-    let material = load(attempt, task).await?;
+    let (backend, spec) = (Arc::clone(&attempt.host.backend), Arc::clone(&task.spec));
+    let training = read(move || backend.training(&spec)).await?;
     let mut starts = Starts::new(&task.checkpoints, &attempt.reports);
     loop {
         let start = starts.next().await?;
         let is_new = start.is_none();
-        let result = train(attempt, task, &material, start).await;
+        let result = train(attempt, &task.key, &training, start).await;
         if is_new || !is_unusable(&result) {
             return result;
         }
     }
-}
-
-async fn load(attempt: &Attempt<'_>, task: &TrainTask) -> Result<Material, JobError> {
-    let (sources, spec) = (Arc::clone(&attempt.host.sources), Arc::clone(&task.spec));
-    read(move || {
-        let weights = sources.weights(&spec.model)?;
-        let splits = sources.training(&spec.dataset, &spec.data)?;
-        Ok(Material { weights, splits })
-    })
-    .await
 }
 
 /// Reads images off the async threads.
@@ -108,8 +91,8 @@ pub(crate) async fn read<T: Send + 'static>(
 /// Trains on the libtorch thread while this one passes the reports on.
 async fn train(
     attempt: &Attempt<'_>,
-    task: &TrainTask,
-    material: &Material,
+    key: &Digest,
+    training: &Arc<dyn Train>,
     resume: Option<Bytes>,
 ) -> Result<Done, JobError> {
     let Attempt {
@@ -124,21 +107,14 @@ async fn train(
         events,
         cadence: Cadence::new(host.checkpoint_every, Instant::now(), unwritten.clone()),
     };
-    let (spec, material, device) = (Arc::clone(&task.spec), material.clone(), host.device);
+    let (training, device) = (Arc::clone(training), host.device);
     let training = host.engine.run(move || {
-        let training = Training {
-            spec: &spec,
-            weights: &material.weights,
-            train: &material.splits.train,
-            validation: &material.splits.validation,
-            device,
-        };
         let peak = PeakMemory::start(device);
         // The reporter is dropped with the closure, which ends `pass_on`.
-        let outcome = temper_torch::train(&training, resume.as_deref(), &mut reporter);
+        let outcome = training.run(resume.as_deref(), &mut reporter);
         (outcome, peak.bytes())
     });
-    let passing = pass_on(attempt, &task.key, inbox, &unwritten);
+    let passing = pass_on(attempt, key, inbox, &unwritten);
     let (ended, passed) = tokio::join!(training, passing);
     // When reports fail, training is aborted by that: theirs is the reason to tell.
     passed?;
@@ -146,7 +122,7 @@ async fn train(
     reports.note_peak(peak);
     match outcome? {
         TrainOutcome::Finished(model) => {
-            reports.complete_training(&task.key, model).await?;
+            reports.complete_training(key, model).await?;
             Ok(Done::Completed)
         }
         TrainOutcome::Drained => Ok(Done::Drained),
