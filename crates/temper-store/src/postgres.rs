@@ -103,6 +103,20 @@ impl LocalPostgres {
         Ok(())
     }
 
+    /// Makes the server drop everything, as a crash would: the next start recovers what was committed.
+    ///
+    /// # Errors
+    /// When it cannot be stopped.
+    #[cfg(feature = "testing")]
+    pub async fn crash(mut self) -> Result<(), LocalError> {
+        server::halt(&self.installation, &self.folder, "immediate")?;
+        // The watcher ends after the server.
+        while self.exit_status()?.is_none() {
+            sleep(PAUSE).await;
+        }
+        Ok(())
+    }
+
     fn launch(folder: &Path, options: &Options) -> Result<Self, LocalError> {
         let installation = Installation::find(options.installation.as_deref())?;
         let (folder, lock) = Folder::claim(folder)?;

@@ -62,6 +62,20 @@ async fn cluster_continues_after_a_stop_and_belongs_to_one_process() -> Result<(
     Ok(())
 }
 
+#[tokio::test]
+async fn crashed_cluster_recovers_what_was_committed() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let cluster = LocalPostgres::start(folder.path(), Options::default()).await?;
+    note(cluster.url(), "committed").await?;
+    cluster.crash().await?;
+    let cluster = LocalPostgres::start(folder.path(), Options::default()).await?;
+    assert_eq!(names(cluster.url()).await?, ["committed"]);
+    let log = fs::read_to_string(folder.path().join("postgres.log"))?;
+    ensure!(log.contains("was not properly shut down"), "{log}");
+    cluster.stop().await?;
+    Ok(())
+}
+
 /// No test by itself: the process that `cluster_outlives_no_killed_process` kills.
 #[tokio::test]
 async fn victim() -> Result<()> {
