@@ -149,6 +149,16 @@ e2e-paper: setup ## Run one job of each of the paper's models and one on each of
 	@$(PYTHON) parity/run.py e2e-paper export_mirror.py "$(PAPER_MIRROR)"
 	@cargo run --locked --quiet --package temper-e2e --example paper -- "$(PAPER_MIRROR)"
 
+## Chaos
+
+SEED ?= 1
+
+# The harness and what it starts: the real worker as well as the one that only waits.
+.PHONY: chaos
+chaos: setup ## Hurt a cluster while it works (kills, stops, cuts, restarts; some minutes), by SEED
+	cargo build --locked --workspace --bins
+	@cargo run --locked --quiet --bin chaos -- --seed $(SEED)
+
 ## Lints
 
 .PHONY: lint lint-fmt lint-clippy lint-deny lint-proto lint-sql lint-typos lint-docs audit

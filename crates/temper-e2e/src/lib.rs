@@ -1,6 +1,7 @@
-//! What the end-to-end tests share: a whole system of real processes in a folder of its own, and
-//! small sweeps for it. Tests are under `tests/`; nothing else uses this crate.
+//! What the end-to-end tests share: a whole system of real processes in a folder of its own, small
+//! sweeps for it, and a cluster to be hurt. Tests are under `tests/`; nothing else uses this crate.
 
+pub mod chaos;
 mod grpcurl;
 pub mod paper;
 pub mod sweeps;

@@ -364,21 +364,15 @@ fn joined(folders: &[PathBuf]) -> String {
         .join(":")
 }
 
-/// A built program: beside the folder of the running test.
+/// A built program: beside the running one, or beside the folder of the running test.
 ///
 /// # Errors
 /// When it is not built.
 pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     let test = std::env::current_exe()?;
-    let path = test
-        .ancestors()
-        .nth(2)
-        .map(|target| target.join(name))
-        .unwrap_or_default();
-    ensure!(
-        path.is_file(),
-        "{} is not built: run `make build`",
-        path.display()
-    );
+    let folders = test.ancestors().skip(1).take(2);
+    let mut paths = folders.map(|folder| folder.join(name));
+    let path = paths.find(|path| path.is_file()).unwrap_or_default();
+    ensure!(path.is_file(), "{name} is not built: run `make build`");
     Ok(path)
 }

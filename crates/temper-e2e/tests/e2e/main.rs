@@ -3,7 +3,9 @@
 
 mod access;
 mod bad_inputs;
+mod chaos;
 mod check;
+mod coordinators;
 mod crashes;
 mod grpcurl;
 mod paper;

@@ -58,7 +58,7 @@ async fn failed_job_shows_its_log_and_succeeds_when_retried_after_its_input_is_m
     let class = failed.attempts.first().map(Attempt::failure_class);
     ensure!(class == Some(FailureClass::BadInput), "{failed:?}");
 
-    let coordinator = Grpcurl::new(&system.coordinator)?;
+    let coordinator = Grpcurl::new(&system.coordinator, &system.token())?;
     let by_name = format!(r#"{{"name": "{}", "follow": true}}"#, failed.name);
     let log = coordinator
         .call("temper.v1.JobService/GetLogs", &by_name)

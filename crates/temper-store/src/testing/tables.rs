@@ -138,7 +138,7 @@ impl Tables {
     /// When the database fails.
     pub async fn read(store: &Store) -> Result<Self, StoreError> {
         let pool = &store.pool;
-        let jobs = "SELECT id, key, state, message, epochs, fence, spec,
+        let jobs = "SELECT id, key, state, message, epochs, fence, temper.job_spec(job) AS spec,
                 (SELECT count(*) FROM temper.job_summary WHERE job_id = id) AS summaries,
                 (SELECT count(*) FROM temper.lease WHERE job_id = id) AS leases
             FROM temper.job ORDER BY id";
