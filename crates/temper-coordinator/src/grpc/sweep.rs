@@ -13,7 +13,7 @@ use temper_service::{
     status::{self, field},
 };
 use temper_store::Actor;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 use uuid::Uuid;
 
 use super::{encode, list, refused, steer, submission::Submission, watch};
@@ -32,9 +32,10 @@ impl v1::sweep_service_server::SweepService for Sweeps {
         request: Request<v1::CreateSweepRequest>,
     ) -> Result<Response<v1::Sweep>, Status> {
         let submitter = principal(&request)?;
-        let (submission, violations) = Submission::read(request.into_inner());
-        let below = |violations: Violations| violations.below("sweep");
-        let laid_out = self.lay_out(&submission.spec, violations, below).await?;
+        let request = request.into_inner();
+        let (submission, violations) = blocking(move || Submission::read(request)).await?;
+        let place = |violations: Violations| violations.placed(Submission::place);
+        let laid_out = self.lay_out(&submission.spec, violations, place).await?;
         if submission.validate_only {
             let preview = self.preview(&laid_out).await?;
             return Ok(Response::new(submission.previewed(preview, &laid_out)));
@@ -209,7 +210,7 @@ impl Sweeps {
     }
 }
 
-/// Laying out a large sweep is work for a thread that may block.
+/// Reading or laying out a large sweep is work for a thread that may block.
 pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Status> {
@@ -227,9 +228,10 @@ fn unpinned(refusal: &Refusal, failures: &[(String, Failure)]) -> Status {
         .collect();
     let unavailable = |(_, failure): &(String, Failure)| failure.kind() == ErrorKind::Unavailable;
     let message = reasons.join("\n");
-    if failures.iter().any(unavailable) {
-        Status::unavailable(message)
+    let code = if failures.iter().any(unavailable) {
+        Code::Unavailable
     } else {
-        Status::failed_precondition(message)
-    }
+        Code::FailedPrecondition
+    };
+    status::plain(code, message)
 }

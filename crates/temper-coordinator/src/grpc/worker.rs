@@ -20,7 +20,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::{encode, logs, refused, result};
-use crate::Shared;
+use crate::{Shared, submit};
 
 /// Longest wait of a Lease call.
 const MAX_WAIT: Duration = Duration::from_secs(30);
@@ -43,6 +43,9 @@ impl v1::worker_service_server::WorkerService for Workers {
         if !request.result_versions.contains(&RESULT_VERSION) {
             let wanted = format!("must contain {RESULT_VERSION}: worker and coordinator differ");
             return Err(bad_field("result_versions", wanted));
+        }
+        for (field, text) in [("worker", &request.worker), ("device", &request.device)] {
+            submit::check_text(field, text).map_err(|all| status::bad_request(&all))?;
         }
         tracing::info!(
             worker = request.worker,

@@ -2,8 +2,10 @@
 //! worker may do late, twice, or under another's lease.
 
 mod access;
+mod fuzz;
 mod house;
 mod jobs;
+mod refusals;
 mod results;
 mod steering;
 
