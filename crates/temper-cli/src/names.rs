@@ -18,13 +18,6 @@ pub fn job(text: &str) -> Result<JobName, String> {
     })
 }
 
-/// `KEY=VALUE`.
-pub fn label(text: &str) -> Result<(String, String), String> {
-    let label = text.split_once('=').filter(|(key, _)| !key.is_empty());
-    let (key, value) = label.ok_or("a label is KEY=VALUE")?;
-    Ok((key.to_owned(), value.to_owned()))
-}
-
 /// `tokens/{uuid}`, or the uuid alone.
 pub fn token(text: &str) -> Result<TokenName, String> {
     let bare = || format!("tokens/{text}").parse().ok();

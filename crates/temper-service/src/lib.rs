@@ -2,6 +2,7 @@
 //! TLS, errors as gRPC statuses, graceful stop, connections to peers, and the object store.
 
 pub mod access;
+pub mod arguments;
 pub mod client;
 pub mod objects;
 mod opening;

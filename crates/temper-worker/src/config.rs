@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, thread, time::Duration};
 
 use clap::Args;
 use temper_data::Inputs;
-use temper_service::client::Access;
+use temper_service::{arguments, client::Access};
 use temper_torch::Device;
 
 /// How a worker runs.
@@ -39,7 +39,7 @@ pub struct Config {
         env = "TEMPER_CHECKPOINT_EVERY",
         default_value = "10m",
         value_name = "TIME",
-        value_parser = time
+        value_parser = arguments::time
     )]
     pub checkpoint_every: Duration,
     /// What this worker is, KEY=VALUE: sweeps may ask for workers with certain labels. Several times, or
@@ -49,12 +49,12 @@ pub struct Config {
         env = "TEMPER_WORKER_LABELS",
         value_name = "KEY=VALUE",
         value_delimiter = ',',
-        value_parser = label
+        value_parser = arguments::label
     )]
     pub labels: Vec<(String, String)>,
     /// How long this worker may stay on the machine, such as 4h: it takes no job that could not write a
     /// checkpoint before, and leaves a minute earlier [default: for ever]
-    #[arg(long, env = "TEMPER_WALL_TIME", value_name = "TIME", value_parser = time)]
+    #[arg(long, env = "TEMPER_WALL_TIME", value_name = "TIME", value_parser = arguments::time)]
     pub wall_time: Option<Duration>,
     /// Stop when standard input ends: whoever started this worker is gone then, however it ended
     #[arg(long)]
@@ -93,26 +93,6 @@ impl Config {
     }
 }
 
-/// Reads a count of seconds, minutes or hours, above 0.
-fn time(text: &str) -> Result<Duration, String> {
-    let units = [("s", 1), ("m", 60), ("h", 3600)];
-    let seconds = units.iter().find_map(|(unit, seconds)| {
-        let count: u64 = text.strip_suffix(unit)?.parse().ok()?;
-        count.checked_mul(*seconds)
-    });
-    seconds
-        .filter(|seconds| *seconds > 0)
-        .map(Duration::from_secs)
-        .ok_or_else(|| "a count of seconds, minutes or hours is wanted: 90s, 10m, 1h".to_owned())
-}
-
-/// Reads a label.
-fn label(text: &str) -> Result<(String, String), String> {
-    let label = text.split_once('=').filter(|(key, _)| !key.is_empty());
-    let (key, value) = label.ok_or("a label is KEY=VALUE")?;
-    Ok((key.to_owned(), value.to_owned()))
-}
-
 fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname");
     name.map_or_else(|_| "worker".to_owned(), |name| name.trim().to_owned())
@@ -125,19 +105,4 @@ fn host_memory() -> Option<i64> {
         .find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kibibytes: i64 = total.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kibibytes.checked_mul(1024)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_counts_with_a_unit() {
-        assert_eq!(time("90s"), Ok(Duration::from_secs(90)));
-        assert_eq!(time("10m"), Ok(Duration::from_mins(10)));
-        assert_eq!(time("2h"), Ok(Duration::from_hours(2)));
-        for text in ["", "10", "0s", "-1m", "1.5h", "m", "18446744073709551615h"] {
-            assert!(time(text).is_err(), "{text}");
-        }
-    }
 }

@@ -12,6 +12,7 @@ use temper_proto::{
         ResumeSweepRequest, Sweep, UpdateSweepRequest,
     },
 };
+use temper_service::arguments;
 
 use super::submit::counts;
 use crate::{
@@ -104,7 +105,7 @@ pub struct Update {
     #[arg(long, allow_negative_numbers = true)]
     priority: Option<i32>,
     /// A label; those given replace all there were
-    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = names::label)]
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = arguments::label)]
     labels: Vec<(String, String)>,
     /// Take all labels away
     #[arg(long, conflicts_with = "labels")]
@@ -116,7 +117,7 @@ pub struct Update {
     #[arg(long, value_parser = PossibleValuesParser::new(DeviceKind::ALL.map(DeviceKind::as_str)))]
     device_kind: Option<String>,
     /// A label that its workers must bear; may be given several times
-    #[arg(long = "worker-label", value_name = "KEY=VALUE", value_parser = names::label)]
+    #[arg(long = "worker-label", value_name = "KEY=VALUE", value_parser = arguments::label)]
     worker_labels: Vec<(String, String)>,
     /// Memory of the device that must be free, in bytes, until it is known what its jobs take
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(i64).range(1..))]

@@ -1,10 +1,11 @@
 //! `temper sweeps`.
 
 use temper_proto::v1::{ListSweepsRequest, ListSweepsResponse, Sweep, SweepState};
+use temper_service::arguments;
 
 use crate::{
     connection::{self, Coordinator},
-    names, output,
+    output,
 };
 
 const PAGE: i32 = 1000;
@@ -19,7 +20,7 @@ pub struct Args {
     #[arg(long, value_enum)]
     state: Option<State>,
     /// Only sweeps with this label
-    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = names::label)]
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = arguments::label)]
     labels: Vec<(String, String)>,
     /// Only sweeps of this owner
     #[arg(long)]

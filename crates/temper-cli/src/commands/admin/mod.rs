@@ -9,7 +9,7 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::Context as _;
 use clap::{Subcommand, ValueEnum};
 use temper_core::access;
-use temper_service::access::Secret;
+use temper_service::{access::Secret, arguments};
 
 use crate::{output, secret};
 
@@ -70,7 +70,7 @@ struct Wishes {
     #[arg(long, value_name = "NAME")]
     owner: Option<String>,
     /// How long it is good for, such as 12h or 90d [default: for ever]
-    #[arg(long, value_name = "TIME", value_parser = lifetime)]
+    #[arg(long, value_name = "TIME", value_parser = arguments::time)]
     expires_in: Option<Duration>,
     /// Write the secret into this new file, which its owner alone can read, instead of showing it
     #[arg(long, short, value_name = "FILE")]
@@ -94,32 +94,5 @@ impl Wishes {
             anyhow::ensure!(!path.exists(), "{} exists already", path.display());
         }
         Ok(())
-    }
-}
-
-/// Reads a count of seconds, minutes, hours or days, above 0.
-fn lifetime(text: &str) -> Result<Duration, String> {
-    let units = [("s", 1), ("m", 60), ("h", 3600), ("d", 86400)];
-    let seconds = units.iter().find_map(|(unit, seconds)| {
-        let count: u64 = text.strip_suffix(unit)?.parse().ok()?;
-        count.checked_mul(*seconds)
-    });
-    seconds
-        .filter(|seconds| *seconds > 0)
-        .map(Duration::from_secs)
-        .ok_or_else(|| "a count of seconds, minutes, hours or days is wanted: 12h, 90d".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lifetimes_are_counts_with_a_unit() {
-        assert_eq!(lifetime("12h"), Ok(Duration::from_hours(12)));
-        assert_eq!(lifetime("90d"), Ok(Duration::from_hours(90 * 24)));
-        for text in ["", "90", "0d", "-1d", "1.5d", "18446744073709551615d"] {
-            assert!(lifetime(text).is_err(), "{text}");
-        }
     }
 }
