@@ -1,12 +1,11 @@
 //! Why a job is not running, and what may keep a sweep's jobs from it, for people.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use temper_core::{
     expand::Layout,
     job::JobState,
     placement::{Constraint, Placement},
-    spec::Precision,
 };
 use temper_proto::{JobName, SweepName, v1};
 use temper_store::{Explanation, Store, StoreError, SweepState, WorkerFit};
@@ -46,16 +45,8 @@ pub async fn warnings(
     placement: &Placement,
     layout: &Layout,
 ) -> Result<Vec<String>, StoreError> {
-    let precisions: BTreeSet<Precision> = layout
-        .jobs()
-        .iter()
-        .map(|job| match job.depends_on {
-            None => layout.training(job).training.precision,
-            Some(_) => Precision::Fp32,
-        })
-        .collect();
     let mut warnings = Vec::new();
-    for precision in precisions {
+    for precision in layout.precisions() {
         let fitness = store.placement_fitness(placement, precision).await?;
         if fitness.workers == 0 {
             return Ok(vec!["no worker is there: the jobs wait for one".to_owned()]);

@@ -1,4 +1,7 @@
-use std::{collections::HashMap, hash::Hash};
+use std::{
+    collections::{BTreeSet, HashMap},
+    hash::Hash,
+};
 
 use serde::Serialize;
 
@@ -11,7 +14,7 @@ use crate::{
     schedule::{Ramp, Schedule},
     spec::{
         CurveMode, DataSettings, EvaluateSpec, EvaluationSettings, Hyperparameters, JobSpec,
-        Selection, SweepSpec, TrainSpec, TrainingSettings, ValidationSettings,
+        Precision, Selection, SweepSpec, TrainSpec, TrainingSettings, ValidationSettings,
     },
 };
 
@@ -150,6 +153,14 @@ impl Layout {
     #[must_use]
     pub fn jobs(&self) -> &[Job] {
         &self.jobs
+    }
+
+    /// The precisions that its jobs compute in. Evaluations are in single precision.
+    #[must_use]
+    pub fn precisions(&self) -> BTreeSet<Precision> {
+        let trainings = self.settings.iter();
+        let trainings = trainings.map(|settings| settings.training.precision);
+        trainings.chain([Precision::Fp32]).collect()
     }
 
     /// Indices of a cell's evaluations among the jobs, in the order of the sweep's evaluations.
