@@ -50,13 +50,7 @@ impl House {
         let stop = Stop::new();
         tokio::spawn(run(config, server, stop.clone()));
         let secret = Secret::generate()?;
-        let token = NewToken {
-            name: "tester",
-            role: Role::Submitter,
-            owner: None,
-            digest: secret.digest(),
-            lifetime: None,
-        };
+        let token = NewToken::new("tester", Role::Submitter, secret.digest());
         let actor = Actor::at_database("test");
         database.store().token_create(&actor, token).await?;
         let credentials = Credentials::default().with_token(secret);

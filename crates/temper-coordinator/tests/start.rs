@@ -49,13 +49,7 @@ async fn database_that_is_away_is_waited_for() -> anyhow::Result<()> {
 
     let up = start(&database).await?;
     let secret = Secret::generate()?;
-    let token = NewToken {
-        name: "ann",
-        role: Role::Viewer,
-        owner: None,
-        digest: secret.digest(),
-        lifetime: None,
-    };
+    let token = NewToken::new("ann", Role::Viewer, secret.digest());
     let store = Store::connect(up.url(), 1).await?;
     store.migrate().await?;
     store

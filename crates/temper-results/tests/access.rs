@@ -17,13 +17,7 @@ use tonic::Code;
 
 async fn credentials(database: &Database, role: Role) -> anyhow::Result<Credentials> {
     let secret = Secret::generate()?;
-    let token = NewToken {
-        name: role.as_str(),
-        role,
-        owner: None,
-        digest: secret.digest(),
-        lifetime: None,
-    };
+    let token = NewToken::new(role.as_str(), role, secret.digest());
     let actor = Actor::at_database("test");
     database.store().token_create(&actor, token).await?;
     Ok(Credentials::default().with_token(secret))

@@ -27,6 +27,20 @@ pub struct NewToken<'a> {
     pub lifetime: Option<Duration>,
 }
 
+impl<'a> NewToken<'a> {
+    /// A token that is good for ever, its sweeps under its own name.
+    #[must_use]
+    pub fn new(name: &'a str, role: Role, digest: Digest) -> Self {
+        Self {
+            name,
+            role,
+            owner: None,
+            digest,
+            lifetime: None,
+        }
+    }
+}
+
 /// A token, without its secret, which nobody keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenRow {

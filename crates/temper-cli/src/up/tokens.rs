@@ -37,13 +37,7 @@ pub async fn make(folder: &Folder, database_url: &str) -> anyhow::Result<Tokens>
         ("local-workers", Role::Worker, &tokens.worker),
     ] {
         let secret = Secret::generate().context("the system gives no random bytes")?;
-        let token = NewToken {
-            name,
-            role,
-            owner: None,
-            digest: secret.digest(),
-            lifetime: None,
-        };
+        let token = NewToken::new(name, role, secret.digest());
         store.token_create(&actor, token).await?;
         secret::replace(path, &secret)
             .with_context(|| format!("cannot write {}", path.display()))?;

@@ -143,13 +143,7 @@ impl House {
 /// Makes a token as a command at the database does.
 async fn token(database: &Database, role: Role, name: &str) -> anyhow::Result<Secret> {
     let secret = Secret::generate()?;
-    let token = NewToken {
-        name,
-        role,
-        owner: None,
-        digest: secret.digest(),
-        lifetime: None,
-    };
+    let token = NewToken::new(name, role, secret.digest());
     let actor = Actor::at_database("test");
     database.store().token_create(&actor, token).await?;
     Ok(secret)

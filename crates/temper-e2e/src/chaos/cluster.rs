@@ -396,13 +396,7 @@ async fn serves(address: SocketAddr, token: &Secret) -> bool {
 /// Makes a token as a command at the database does.
 async fn token(store: &Store, role: Role) -> anyhow::Result<Secret> {
     let secret = Secret::generate()?;
-    let token = NewToken {
-        name: role.as_str(),
-        role,
-        owner: None,
-        digest: secret.digest(),
-        lifetime: None,
-    };
+    let token = NewToken::new(role.as_str(), role, secret.digest());
     store
         .token_create(&Actor::at_database("chaos"), token)
         .await?;

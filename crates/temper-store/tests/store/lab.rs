@@ -154,13 +154,7 @@ impl Lab {
 
 /// Makes a token of this name, whose secret is its name.
 pub async fn token(store: &Store, name: &str, role: Role) -> Result<Uuid> {
-    let token = NewToken {
-        name,
-        role,
-        owner: None,
-        digest: Digest::of(name.as_bytes()),
-        lifetime: None,
-    };
+    let token = NewToken::new(name, role, Digest::of(name.as_bytes()));
     Ok(store.token_create(&TESTER, token).await?.id)
 }
 
