@@ -1,6 +1,6 @@
 //! From a sweep spec to stored jobs: checked whole, resolved against the catalog, laid out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use temper_core::{
     Violations,
@@ -45,11 +45,7 @@ pub struct Envelope<'a> {
 
 /// Adds what is wrong with the things around the spec.
 pub fn check_envelope(envelope: &Envelope<'_>, violations: &mut Violations) {
-    violations.require(
-        envelope.display_name.len() <= MAX_TEXT,
-        "display_name",
-        || format!("is longer than {MAX_TEXT} bytes"),
-    );
+    check_text("display_name", envelope.display_name, violations);
     violations.require(
         (-1000..=1000).contains(&envelope.priority),
         "priority",
@@ -75,23 +71,30 @@ pub fn check_labels(field: &str, labels: &BTreeMap<String, String>, violations: 
         )
     });
     for (key, value) in labels {
-        let fits = !key.is_empty() && key.len() <= MAX_TEXT && value.len() <= MAX_TEXT;
-        violations.require(fits, &format!("{field}[{key}]"), || {
-            format!("a key must not be empty, and neither part longer than {MAX_TEXT} bytes")
+        let place = format!("{field}[{key}]");
+        let objection = objection(key).or_else(|| objection(value));
+        violations.require(!key.is_empty(), field, || "has an empty key".to_owned());
+        violations.require(objection.is_none(), &place, || {
+            format!("key or value {}", objection.unwrap_or_default())
         });
     }
 }
 
-/// Checks a line of text for people.
-///
-/// # Errors
-/// When it is too long.
-pub fn check_text(field: &str, text: &str) -> Result<(), Violations> {
-    let mut violations = Violations::default();
-    violations.require(text.len() <= MAX_TEXT, field, || {
-        format!("is longer than {MAX_TEXT} bytes")
-    });
-    violations.into_result(())
+/// Adds what is wrong with a line of text for people.
+pub fn check_text(field: &str, text: &str, violations: &mut Violations) {
+    let objection = objection(text);
+    violations.require(objection.is_none(), field, || objection.unwrap_or_default());
+}
+
+/// What is wrong with a line of text for people, if anything.
+fn objection(text: &str) -> Option<String> {
+    if text.len() > MAX_TEXT {
+        Some(format!("is longer than {MAX_TEXT} bytes"))
+    } else if text.contains('\0') {
+        Some("holds a NUL, which cannot be stored".to_owned())
+    } else {
+        None
+    }
 }
 
 /// Checks the spec and lays it out.
@@ -138,12 +141,14 @@ fn resolve<T>(
     unpinned: &mut Vec<String>,
     lookup: impl Fn(&str) -> Result<T, LookupError>,
 ) -> Vec<T> {
-    let mut found = Vec::new();
-    for (i, name) in names.iter().enumerate() {
+    let (mut found, mut seen) = (Vec::new(), HashSet::new());
+    // A name that is there twice is refused already, and need not be kept a million times.
+    let once = names.iter().enumerate();
+    for (i, name) in once.filter(|(_, name)| seen.insert(name.as_str())) {
         match lookup(name) {
             Ok(entry) => found.push(entry),
             Err(error @ LookupError::Unknown { .. }) => {
-                violations.add(format!("{field}[{i}]"), error.to_string());
+                violations.require(false, &format!("{field}[{i}]"), || error.to_string());
             }
             Err(error @ LookupError::Unpinned { .. }) => unpinned.push(error.to_string()),
         }

@@ -23,4 +23,4 @@ pub mod validate;
 
 pub use digest::{Digest, DigestBuilder, ParseDigestError};
 pub use epsilon::{Epsilon, Fraction, ParseRatioError};
-pub use error::{ErrorKind, FieldViolation, Violations};
+pub use error::{ErrorKind, FieldViolation, Violations, shortened};

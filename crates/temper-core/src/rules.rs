@@ -40,34 +40,40 @@ impl CellMatch {
     /// be meant, in silence.
     pub fn check(&self, field: &str, spec: &SweepSpec, violations: &mut Violations) {
         let indices: Vec<u32> = (0_u32..).take(spec.hyperparameters.len()).collect();
-        let mut axis = |name: &str, unknown: Vec<(usize, String)>| {
-            for (i, description) in unknown {
-                violations.add(format!("{field}.{name}[{i}]"), description);
-            }
-        };
-        axis("models", unknown(&self.models, &spec.models));
-        axis("datasets", unknown(&self.datasets, &spec.datasets));
-        axis("schedules", unknown(&self.schedules, &spec.schedules));
-        axis(
-            "target_epsilons",
-            unknown(&self.target_epsilons, &spec.target_epsilons),
+        let axis = |name: &str| format!("{field}.{name}");
+        check_known(&axis("models"), (&self.models, &spec.models), violations);
+        check_known(
+            &axis("datasets"),
+            (&self.datasets, &spec.datasets),
+            violations,
         );
-        axis("seeds", unknown(&self.seeds, &spec.seeds));
-        axis("hyperparameters", unknown(&self.hyperparameters, &indices));
+        let schedules = (&self.schedules[..], &spec.schedules[..]);
+        check_known(&axis("schedules"), schedules, violations);
+        let targets = (&self.target_epsilons[..], &spec.target_epsilons[..]);
+        check_known(&axis("target_epsilons"), targets, violations);
+        check_known(&axis("seeds"), (&self.seeds, &spec.seeds), violations);
+        let hyperparameters = (&self.hyperparameters[..], &indices[..]);
+        check_known(&axis("hyperparameters"), hyperparameters, violations);
     }
 }
 
-/// The places of values that are not on the axis, and what is wrong with each.
-fn unknown<T: Eq + Hash + Display>(values: &[T], axis: &[T]) -> Vec<(usize, String)> {
+/// Adds a violation for each of the values that is not on the axis.
+fn check_known<T: Eq + Hash + Display>(
+    field: &str,
+    (values, axis): (&[T], &[T]),
+    violations: &mut Violations,
+) {
+    if values.is_empty() {
+        return;
+    }
     let known: HashSet<&T> = axis.iter().collect();
-    let unknown = values.iter().enumerate();
-    let unknown = unknown.filter(|(_, value)| !known.contains(value));
-    let describe = |value: &T| {
-        let named: Vec<_> = axis.iter().take(NAMED).map(ToString::to_string).collect();
-        let more = if axis.len() > NAMED { ", …" } else { "" };
-        format!("the sweep has no `{value}`, but {}{more}", named.join(", "))
-    };
-    unknown.map(|(i, value)| (i, describe(value))).collect()
+    for (i, value) in values.iter().enumerate() {
+        violations.require(known.contains(value), &format!("{field}[{i}]"), || {
+            let named: Vec<_> = axis.iter().take(NAMED).map(ToString::to_string).collect();
+            let more = if axis.len() > NAMED { ", …" } else { "" };
+            format!("the sweep has no `{value}`, but {}{more}", named.join(", "))
+        });
+    }
 }
 
 /// Other settings for some cells. Where several rules speak of one setting the last has its way.
@@ -123,6 +129,30 @@ impl Patch {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The numbers of which there are such as are not finite, by the names of their fields.
+    #[must_use]
+    pub fn numbers(&self) -> [(&'static str, Option<f64>); 4] {
+        [
+            ("learning_rate", self.learning_rate),
+            ("head_learning_rate", self.head_learning_rate),
+            ("weight_decay", self.weight_decay),
+            ("drop_path", self.drop_path),
+        ]
+    }
+
+    /// The same without numbers that are not finite.
+    #[must_use]
+    pub fn finite(&self) -> Self {
+        let finite = |number: Option<f64>| number.filter(|number| number.is_finite());
+        Self {
+            learning_rate: finite(self.learning_rate),
+            head_learning_rate: finite(self.head_learning_rate),
+            weight_decay: finite(self.weight_decay),
+            drop_path: finite(self.drop_path),
+            ..*self
+        }
     }
 
     /// `settings` with what is given here.
@@ -272,6 +302,19 @@ impl<'a> Cells<'a> {
 /// Points of the axes, excluded ones too.
 #[must_use]
 pub fn points(spec: &SweepSpec) -> usize {
+    lengths(spec).into_iter().fold(1, usize::saturating_mul)
+}
+
+/// Points of those axes that have any: no axis is longer than this.
+#[must_use]
+pub fn span(spec: &SweepSpec) -> usize {
+    let lengths = lengths(spec).into_iter();
+    lengths
+        .filter(|length| *length > 0)
+        .fold(1, usize::saturating_mul)
+}
+
+fn lengths(spec: &SweepSpec) -> [usize; 6] {
     [
         spec.models.len(),
         spec.datasets.len(),
@@ -280,8 +323,6 @@ pub fn points(spec: &SweepSpec) -> usize {
         spec.seeds.len(),
         spec.hyperparameters.len(),
     ]
-    .into_iter()
-    .fold(1, usize::saturating_mul)
 }
 
 /// A rule's cells, by the index on each axis; none: every value.

@@ -5,7 +5,7 @@ mod of_rules;
 use std::{collections::HashSet, fmt::Display, hash::Hash, ops::RangeInclusive};
 
 use crate::{
-    Violations,
+    Fraction, Violations,
     attack::{Apgd, ApgdLoss, Attack, Norm, Pgd, StepSize},
     rules,
     schedule::Schedule,
@@ -14,6 +14,15 @@ use crate::{
 
 /// Most points of a sweep's axes, excluded ones too.
 pub const MAX_CELLS: usize = 1_000_000;
+
+/// Most evaluations of a sweep.
+pub const MAX_EVALUATIONS: usize = 64;
+
+/// Most attacks of an evaluation.
+pub const MAX_ATTACKS: usize = 16;
+
+/// Most evaluations of all cells together.
+pub const MAX_MEASUREMENTS: usize = 4 * MAX_CELLS;
 
 /// Most points of an evaluation's grid: all strengths that 8-bit pixels can tell apart.
 const MAX_GRID: f64 = 256.0;
@@ -53,21 +62,40 @@ pub fn sweep(spec: &SweepSpec, violations: &mut Violations) {
     for (i, seed) in spec.seeds.iter().enumerate() {
         check_seed(violations, &format!("spec.seeds[{i}]"), *seed);
     }
+    let mut seen = HashSet::new();
     for (i, hyperparameters) in spec.hyperparameters.iter().enumerate() {
         let field = format!("spec.hyperparameters[{i}]");
+        violations.require(seen.insert(bits(hyperparameters)), &field, || {
+            "is named twice".to_owned()
+        });
         check_hyperparameters(violations, &field, hyperparameters);
     }
     check_training(violations, &spec.training, &spec.hyperparameters);
     check_data(violations, &spec.data);
     check_attack(violations, "spec.validation", &spec.validation.attack);
     check_evaluations(violations, spec);
-    let points = rules::points(spec);
-    violations.require(points <= MAX_CELLS, "spec", || {
-        format!("its axes span {points} cells; at most {MAX_CELLS} are allowed in one sweep")
+    check_size(violations, spec);
+}
+
+/// What there is too much of is refused before any work that grows with it.
+fn check_size(violations: &mut Violations, spec: &SweepSpec) {
+    let span = rules::span(spec);
+    violations.require(span <= MAX_CELLS, "spec", || {
+        format!("its axes span {span} cells; at most {MAX_CELLS} are allowed in one sweep")
     });
-    if points <= MAX_CELLS {
-        of_rules::check(spec, violations);
+    if span > MAX_CELLS {
+        return;
     }
+    let evaluations = spec.evaluations.len();
+    let measurements = span.saturating_mul(evaluations);
+    let fits = measurements <= MAX_MEASUREMENTS || evaluations > MAX_EVALUATIONS;
+    violations.require(fits, "spec.evaluations", || {
+        format!(
+            "{span} cells by {evaluations} are {measurements} evaluations; at most {MAX_MEASUREMENTS} \
+             are allowed in one sweep"
+        )
+    });
+    of_rules::check(spec, violations);
 }
 
 fn axis<T: Eq + Hash>(
@@ -94,6 +122,19 @@ fn check_data(violations: &mut Violations, data: &DataRequest) {
         format!("{size} is outside 16 to 1024 pixels")
     });
     check_seed(violations, "spec.data.split_seed", data.split_seed);
+}
+
+/// What tells hyperparameters apart: floats do not hash.
+fn bits(value: &Hyperparameters) -> ([u64; 3], u32, Fraction) {
+    let Hyperparameters {
+        learning_rate,
+        head_learning_rate,
+        weight_decay,
+        batch_size,
+        warmup,
+    } = *value;
+    let numbers = [learning_rate, head_learning_rate, weight_decay];
+    (numbers.map(f64::to_bits), batch_size, warmup)
 }
 
 fn check_hyperparameters(violations: &mut Violations, field: &str, value: &Hyperparameters) {
@@ -303,15 +344,25 @@ fn check_evaluations(violations: &mut Violations, spec: &SweepSpec) {
     if spec.evaluations.is_empty() && !violations.touch("spec.evaluations") {
         violations.add("spec.evaluations", "must name at least one");
     }
-    for (i, evaluation) in spec.evaluations.iter().enumerate() {
+    let count = spec.evaluations.len();
+    violations.require(count <= MAX_EVALUATIONS, "spec.evaluations", || {
+        format!("has {count} entries; at most {MAX_EVALUATIONS} are allowed")
+    });
+    let farthest = spec.target_epsilons.iter().max();
+    let evaluations = spec.evaluations.iter().take(MAX_EVALUATIONS);
+    for (i, evaluation) in evaluations.enumerate() {
         let field = format!("spec.evaluations[{i}]");
-        for attack in &evaluation.attacks {
+        let attacks = evaluation.attacks.len();
+        violations.require(attacks <= MAX_ATTACKS, &format!("{field}.attacks"), || {
+            format!("has {attacks} entries; at most {MAX_ATTACKS} are allowed")
+        });
+        for attack in evaluation.attacks.iter().take(MAX_ATTACKS) {
             check_attack(violations, &field, attack);
         }
         check_seed(violations, &format!("{field}.seed"), evaluation.seed);
         let step = evaluation.grid_step.value();
-        let ends = evaluation.grid_end.iter().chain(&spec.target_epsilons);
-        let fits = step > 0.0 && ends.clone().all(|end| end.value() / step <= MAX_GRID);
+        let mut ends = evaluation.grid_end.iter().chain(farthest);
+        let fits = step > 0.0 && ends.all(|end| end.value() / step <= MAX_GRID);
         violations.require(fits, &format!("{field}.grid_step"), || {
             format!("must be above 0 and give at most {MAX_GRID} points up to the grid's end")
         });

@@ -44,18 +44,20 @@ fn sweep() -> SweepSpec {
 
 fn expansion(spec: &SweepSpec) -> Expansion {
     let catalog = Catalog::built_in().unwrap();
-    let models = ["mobilenetv2", "efficientnet-lite0"].map(|name| {
+    let model = |name: &String| {
         let mut model = catalog.model("mobilenetv2").unwrap();
-        model.name = name.into();
-        model.architecture = name.into();
+        model.name.clone_from(name);
+        model.architecture.clone_from(name);
         model
-    });
-    let datasets = ["fashion-mnist", "photos"].map(|name| {
+    };
+    let dataset = |name: &String| {
         let mut dataset = catalog.dataset("fashion-mnist").unwrap();
-        dataset.name = name.into();
+        dataset.name.clone_from(name);
         dataset.classes += u32::from(name == "photos");
         dataset
-    });
+    };
+    let models: Vec<_> = spec.models.iter().map(model).collect();
+    let datasets: Vec<_> = spec.datasets.iter().map(dataset).collect();
     expand(spec, &models, &datasets)
 }
 
@@ -248,6 +250,44 @@ fn what_overridden_cells_train_with_is_checked_and_its_last_rule_blamed() {
 }
 
 #[test]
+fn numbers_of_a_rule_must_be_finite_though_no_cell_takes_them() {
+    let rule = |rate| Override {
+        cells: of_model("mobilenetv2"),
+        settings: Patch {
+            learning_rate: Some(rate),
+            ..Patch::default()
+        },
+    };
+    let expected = [(
+        "spec.overrides[0].learning_rate".to_owned(),
+        "NaN is not a finite number".to_owned(),
+    )];
+    let mut spec = sweep();
+    spec.overrides = vec![rule(f64::NAN)];
+    assert_eq!(violations(&spec), expected);
+    // A later rule has its way.
+    spec.overrides.push(rule(0.1));
+    assert_eq!(violations(&spec), expected);
+    spec.overrides.pop();
+    spec.exclude = vec![of_model("mobilenetv2")];
+    assert_eq!(violations(&spec), expected);
+}
+
+#[test]
+fn a_million_rules_are_refused_before_any_work() {
+    let mut spec = sweep();
+    spec.seeds = (0..60_000).collect();
+    let cells = CellMatch {
+        seeds: vec![1, 99_999],
+        ..of_model("resnet50")
+    };
+    spec.exclude = vec![cells; 1_000_000];
+    let found = violations(&spec);
+    let expected = "has 1000000 rules; at most 64 are allowed";
+    assert_eq!(found, [("spec.exclude".to_owned(), expected.to_owned())]);
+}
+
+#[test]
 fn axes_beyond_a_million_points_are_refused_before_any_work() {
     let mut spec = sweep();
     spec.seeds = (0..62_501).collect();
@@ -293,16 +333,89 @@ proptest! {
     }
 
     #[test]
-    fn order_of_the_axes_changes_no_job(seed in 0_u64..1000) {
-        let mut spec = sweep();
-        spec.seeds = vec![seed, seed + 1, seed + 2];
-        let mut other = spec.clone();
-        other.seeds.reverse();
-        other.schedules.reverse();
-        other.target_epsilons.reverse();
-        let keys = |spec: &SweepSpec| -> HashSet<String> {
-            expansion(spec).jobs().map(|(key, _)| key.to_string()).collect()
+    fn order_of_every_axis_changes_no_job_and_none_is_there_twice(
+        shuffled in Just(wide()).prop_flat_map(shuffled),
+    ) {
+        let keys = |spec: &SweepSpec| -> Vec<String> {
+            let laid_out = expansion(spec);
+            let mut keys: Vec<_> = laid_out.jobs().map(|(key, _)| key.to_string()).collect();
+            keys.sort();
+            keys
         };
-        prop_assert_eq!(keys(&spec), keys(&other));
+        let (keys, expected) = (keys(&shuffled), keys(&wide()));
+        let once: HashSet<&String> = keys.iter().collect();
+        prop_assert_eq!(once.len(), keys.len());
+        prop_assert_eq!(keys, expected);
     }
+}
+
+/// Every axis with several values, some cells excluded and some overridden.
+fn wide() -> SweepSpec {
+    let mut spec = sweep();
+    spec.schedules.push(Schedule::Standard);
+    spec.schedules.push(Schedule::two_hinge_default());
+    let faster = Hyperparameters {
+        learning_rate: 1e-3,
+        ..Hyperparameters::default()
+    };
+    spec.hyperparameters.push(faster);
+    spec.evaluations.push(EvaluationSettings {
+        seed: 1,
+        ..EvaluationSettings::default()
+    });
+    let cells = |hyperparameters: u32, seed| CellMatch {
+        hyperparameters: vec![hyperparameters],
+        seeds: vec![seed],
+        ..of_model("mobilenetv2")
+    };
+    let rule = |cells, epochs| Override {
+        cells,
+        settings: Patch {
+            epochs: Some(epochs),
+            ..Patch::default()
+        },
+    };
+    spec.exclude = vec![cells(1, 2)];
+    spec.overrides = vec![
+        rule(cells(1, 0), 7),
+        rule(of_model("efficientnet-lite0"), 9),
+    ];
+    spec
+}
+
+/// The same sweep with its axes in any order. Rules name hyper-parameters by their places.
+fn shuffled(spec: SweepSpec) -> impl Strategy<Value = SweepSpec> {
+    let places: Vec<u32> = (0..).take(spec.hyperparameters.len()).collect();
+    let axes = (
+        Just(spec.models.clone()).prop_shuffle(),
+        Just(spec.datasets.clone()).prop_shuffle(),
+        Just(spec.schedules.clone()).prop_shuffle(),
+        Just(spec.target_epsilons.clone()).prop_shuffle(),
+        Just(spec.seeds.clone()).prop_shuffle(),
+        Just(places).prop_shuffle(),
+        Just(spec.evaluations.clone()).prop_shuffle(),
+    );
+    axes.prop_map(move |axes| {
+        let mut spec = spec.clone();
+        let before = spec.hyperparameters.clone();
+        let places: Vec<u32>;
+        (
+            spec.models,
+            spec.datasets,
+            spec.schedules,
+            spec.target_epsilons,
+            spec.seeds,
+            places,
+            spec.evaluations,
+        ) = axes;
+        spec.hyperparameters = places.iter().map(|&place| before[place as usize]).collect();
+        let overridden = spec.overrides.iter_mut().map(|rule| &mut rule.cells);
+        for rule in spec.exclude.iter_mut().chain(overridden) {
+            for named in &mut rule.hyperparameters {
+                let place = (0..).zip(&places).find(|(_, before)| *before == named);
+                *named = place.unwrap().0;
+            }
+        }
+        spec
+    })
 }

@@ -310,6 +310,43 @@ fn mistakes_of_schedules_attacks_and_objectives_are_named() {
 }
 
 #[test]
+fn evaluations_and_attacks_without_end_are_refused() {
+    let fields = |spec: &SweepSpec| -> Vec<String> {
+        let mut violations = Violations::default();
+        validate::sweep(spec, &mut violations);
+        let found = violations.as_slice().iter();
+        found.map(|violation| violation.field.clone()).collect()
+    };
+    let mut spec = sweep();
+    let of_seed = |seed| EvaluationSettings {
+        seed,
+        ..EvaluationSettings::default()
+    };
+    spec.evaluations = (0..64).map(of_seed).collect();
+    assert_eq!(fields(&spec), [""; 0]);
+    spec.evaluations.push(of_seed(64));
+    assert_eq!(fields(&spec), ["spec.evaluations"]);
+    spec.evaluations = vec![of_seed(0); 1_000_000];
+    assert_eq!(fields(&spec), ["spec.evaluations"]);
+    // 4 schedules by 200,000 seeds by 6 are more than four million.
+    spec.evaluations = (0..6).map(of_seed).collect();
+    spec.seeds = (0..200_000).collect();
+    assert_eq!(fields(&spec), ["spec.evaluations"]);
+    spec.evaluations.pop();
+    assert_eq!(fields(&spec), [""; 0]);
+
+    let mut spec = sweep();
+    let attack = Attack::Pgd(Pgd::with_steps(1));
+    spec.evaluations[0].attacks = vec![attack; 17];
+    assert_eq!(fields(&spec), ["spec.evaluations[0].attacks"]);
+    // An axis that is empty does not hide the length of the others.
+    let mut spec = sweep();
+    spec.models.clear();
+    spec.seeds = (0..1_000_000).collect();
+    assert_eq!(fields(&spec), ["spec.models", "spec"]);
+}
+
+#[test]
 fn a_sound_sweep_has_no_violation() {
     let mut violations = Violations::default();
     validate::sweep(&sweep(), &mut violations);

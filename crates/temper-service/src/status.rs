@@ -3,9 +3,22 @@
 
 use std::{error::Error, fmt, str::FromStr};
 
-use temper_core::{ErrorKind, Violations};
+use temper_core::{ErrorKind, FieldViolation as Violation, Violations, shortened};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
+
+/// Bytes of a message that are sent. A status goes in trailers, and clients bound those: hyper's and
+/// gRPC's own refuse more than 16 KiB, and what they then report is a broken connection. A message
+/// grows to at most three times its length on the way, details by a third.
+const MESSAGE_BYTES: usize = 2 << 10;
+/// Bytes of violations that are sent.
+const DETAILS_BYTES: usize = 4 << 10;
+
+/// A status, its message no longer than a client takes.
+#[must_use]
+pub fn plain(code: Code, message: impl Into<String>) -> Status {
+    Status::new(code, shortened(message.into(), MESSAGE_BYTES))
+}
 
 /// The status of a library's error: its code by `kind`, its message with all its sources. What is
 /// Temper's own fault is logged here, and the caller is told only that it happened.
@@ -20,22 +33,35 @@ pub fn of(kind: ErrorKind, error: &(dyn Error + 'static)) -> Status {
         }
         Code::Unavailable => {
             tracing::warn!(error = message, "request failed for want of a dependency");
-            Status::unavailable(message)
+            plain(code, message)
         }
-        _ => Status::new(code, message),
+        _ => plain(code, message),
     }
 }
 
-/// `INVALID_ARGUMENT` with every violation, in the message and as `google.rpc.BadRequest`.
+/// `INVALID_ARGUMENT` with every violation, in the message and as `google.rpc.BadRequest`. Where
+/// there are more than a client takes, a last one that names no field says how many.
 #[must_use]
 pub fn bad_request(violations: &Violations) -> Status {
-    let fields = violations
-        .as_slice()
-        .iter()
+    let mut room = DETAILS_BYTES;
+    let fits = |violation: &&Violation| {
+        // Each has some bytes of tags and lengths around it.
+        let bytes = violation.field.len() + violation.description.len() + 16;
+        let left = room.checked_sub(bytes);
+        room = left.unwrap_or(0);
+        left.is_some()
+    };
+    let told = violations.as_slice().iter().take_while(fits);
+    let mut fields: Vec<_> = told
         .map(|violation| FieldViolation::new(&violation.field, &violation.description))
-        .collect::<Vec<_>>();
+        .collect();
+    let more = violations.count() - fields.len();
+    if more > 0 {
+        fields.push(FieldViolation::new("", format!("and {more} more")));
+    }
     let details = ErrorDetails::with_bad_request(fields);
-    Status::with_error_details(Code::InvalidArgument, violations.to_string(), details)
+    let message = shortened(violations.to_string(), MESSAGE_BYTES);
+    Status::with_error_details(Code::InvalidArgument, message, details)
 }
 
 /// Refuses a request for one field.
@@ -69,12 +95,14 @@ pub fn explain(status: &Status) -> String {
             format!("{}{sources} ({:?})", status.message(), status.code())
         }
         Some(fields) => {
-            let lines: Vec<_> = fields
-                .iter()
-                .map(|field| format!("\n  {}: {}", field.field, field.description))
-                .collect();
-            let lines = lines.concat();
-            format!("the request has {} mistake(s):{lines}", fields.len())
+            let lines = fields.iter().map(|field| match field.field.as_str() {
+                "" => format!("\n  {}", field.description),
+                name => format!("\n  {name}: {}", field.description),
+            });
+            let lines: String = lines.collect();
+            // What names no field is no mistake of its own.
+            let mistakes = fields.iter().filter(|field| !field.field.is_empty());
+            format!("the request has {} mistake(s):{lines}", mistakes.count())
         }
     }
 }
@@ -154,6 +182,59 @@ mod tests {
             "the request has 2 mistake(s):\n  spec.models[0]: unknown model `resnet9000`\
              \n  spec.seeds: must name at least one"
         );
+    }
+
+    /// What a client has to take of a status: names and values of its headers.
+    fn header_bytes(status: &Status) -> usize {
+        let mut headers = tonic::metadata::MetadataMap::new().into_headers();
+        status.add_header(&mut headers).unwrap();
+        let header = headers.iter();
+        header
+            .map(|(name, value)| name.as_str().len() + value.len() + 32)
+            .sum()
+    }
+
+    #[test]
+    fn status_fits_into_what_clients_take_however_much_is_wrong() {
+        let mut violations = Violations::default();
+        for i in 0..1_000_000 {
+            violations.require(false, &format!("spec.models[{i}]"), || {
+                format!("unknown model `{}`", "é".repeat(i))
+            });
+        }
+        let refused = bad_request(&violations);
+        assert!(
+            header_bytes(&refused) < 16 << 10,
+            "{}",
+            header_bytes(&refused)
+        );
+        let told = refused.get_details_bad_request().unwrap().field_violations;
+        let (last, named) = told.split_last().unwrap();
+        assert_eq!(
+            last.description,
+            format!("and {} more", 1_000_000 - named.len())
+        );
+        assert!(named.len() > 5 && named.iter().all(|one| !one.field.is_empty()));
+        let explained = explain(&refused);
+        assert!(
+            explained.ends_with(&format!("\n  {}", last.description)),
+            "{explained}"
+        );
+
+        let long = "%".repeat(1 << 20);
+        let statuses = [
+            field::<u8>("name", &long).unwrap_err(),
+            bad_field(&long, long.clone()),
+            plain(Code::Aborted, long.clone()),
+            of(ErrorKind::NotFound, &std::io::Error::other(long)),
+        ];
+        for status in statuses {
+            assert!(
+                header_bytes(&status) < 16 << 10,
+                "{}",
+                header_bytes(&status)
+            );
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::{
     ready,
     store::Tx,
     sweep::jobs,
-    value::{column, stored},
+    value::{column, stored, text},
 };
 
 /// One worker's try at a job.
@@ -108,7 +108,7 @@ impl Store {
         let failure = Failure {
             outcome: AttemptOutcome::Failed,
             class: failed.class,
-            message: failed.message,
+            message: &text(failed.message),
             peak_memory: memory_column(failed.peak_memory_bytes)?,
         };
         let state = job_fail(&mut tx, &held, &failure).await?;

@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use temper_core::report::EpochMetrics;
 
 use crate::{
@@ -66,14 +68,14 @@ struct EpochColumns {
 
 impl EpochColumns {
     fn of(job: JobId, epochs: &[EpochMetrics]) -> Result<Self, StoreError> {
-        let mut columns = Self::default();
+        let (mut columns, mut seen) = (Self::default(), HashSet::new());
         for metrics in epochs {
             if let Some(reason) = objection(metrics) {
                 let reason = format!("epoch {}: {reason}", metrics.epoch);
                 return Err(StoreError::Mismatch { job, reason });
             }
             let epoch = column(metrics.epoch, "the epoch")?;
-            if columns.epochs.contains(&epoch) {
+            if !seen.insert(epoch) {
                 let reason = format!("epoch {epoch} is there twice");
                 return Err(StoreError::Mismatch { job, reason });
             }

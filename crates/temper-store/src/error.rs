@@ -163,8 +163,8 @@ impl StoreError {
     }
 }
 
-/// Whether trying again may help: the connection is gone, the server starts or stops, or two
-/// transactions stood in each other's way.
+/// Whether the caller's value is to blame, or trying again may help: the connection is gone, the
+/// server starts or stops, or two transactions stood in each other's way.
 fn database_kind(error: &sqlx::Error) -> ErrorKind {
     match error {
         sqlx::Error::Io(_)
@@ -182,6 +182,8 @@ fn database_kind(error: &sqlx::Error) -> ErrorKind {
             {
                 ErrorKind::Unavailable
             }
+            // A text with a NUL, for a column or in JSON: nothing that is stored can be like it.
+            Some("22021" | "22P05") => ErrorKind::InvalidInput,
             _ => ErrorKind::Internal,
         },
         _ => ErrorKind::Internal,

@@ -9,7 +9,7 @@ use temper_core::{
 use crate::{
     JobId, LeaseRef, Store, StoreError,
     lease::lease_hold,
-    value::{column, named, stored},
+    value::{column, named, stored, text},
 };
 
 /// Lines of an attempt that are kept: the newest, because they tell how it ended.
@@ -200,23 +200,15 @@ impl LineColumns {
                 .push(column(line.number, "the line's number")?);
             columns.times.push(line.at);
             columns.levels.push(line.level.as_str().to_owned());
-            columns.targets.push(text(&line.target));
-            columns.messages.push(text(&line.message));
+            columns.targets.push(kept(&line.target));
+            columns.messages.push(kept(&line.message));
         }
         Ok(columns)
     }
 }
 
-/// What a column takes: no more than is kept, and no NUL, which PostgreSQL's text cannot hold.
-fn text(text: &str) -> String {
-    let characters = text.chars().take(MAX_LOG_MESSAGE);
-    characters
-        .map(|c| {
-            if c == '\0' {
-                char::REPLACEMENT_CHARACTER
-            } else {
-                c
-            }
-        })
-        .collect()
+/// As much of a text as is kept.
+fn kept(whole: &str) -> String {
+    let characters = whole.chars().take(MAX_LOG_MESSAGE);
+    text(&characters.collect::<String>())
 }

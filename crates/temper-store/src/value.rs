@@ -9,6 +9,11 @@ pub(crate) fn column<T, U: TryFrom<T>>(value: T, what: &'static str) -> Result<U
     U::try_from(value).map_err(|_| StoreError::TooLarge { what })
 }
 
+/// A text for a column: PostgreSQL's cannot hold NUL.
+pub(crate) fn text(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
 /// A column's value, whose constraints say that it fits.
 pub(crate) fn stored<T, U: TryFrom<T>>(value: T, what: &'static str) -> Result<U, StoreError> {
     U::try_from(value).map_err(|_| StoreError::corrupt(what, "out of range"))

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::DateTime;
 use temper_core::{ErrorKind, Violations, access::Role};
 use temper_proto::{JobName, SweepName, TokenName, v1};
 use temper_service::{
@@ -69,9 +68,13 @@ impl v1::admin_service_server::AdminService for Admin {
     ) -> Result<Response<v1::ListTokensResponse>, Status> {
         let request = request.get_ref();
         let size = page::size(request.page_size, 100)?;
-        let after = page::place::<(i64, Uuid)>(&request.page_token)?.and_then(|(micros, id)| {
-            DateTime::from_timestamp_micros(micros).map(|created_at| TokenCursor { created_at, id })
-        });
+        let after = match page::place::<(i64, Uuid)>(&request.page_token)? {
+            None => None,
+            Some((micros, id)) => {
+                let created_at = page::moment(micros)?;
+                Some(TokenCursor { created_at, id })
+            }
+        };
         let listed = self.0.store.token_list(size, after).await;
         let listed = listed.map_err(refused)?;
         let next = listed

@@ -1,6 +1,5 @@
 //! Lists of sweeps, by filter and page.
 
-use chrono::DateTime;
 use temper_core::{Digest, key};
 use temper_proto::v1;
 use temper_service::status::bad_field;
@@ -29,8 +28,8 @@ pub async fn sweeps(
     let after = match page::place::<Place>(&request.page_token)? {
         None => None,
         Some((micros, id, of)) if of == list => {
-            let created_at = DateTime::from_timestamp_micros(micros);
-            created_at.map(|created_at| SweepCursor { created_at, id })
+            let created_at = page::moment(micros)?;
+            Some(SweepCursor { created_at, id })
         }
         Some(_) => return Err(bad_field("page_token", "is of a list with other filters")),
     };

@@ -11,7 +11,7 @@ use temper_store::{JobId, LogLine, LogQuery};
 use tokio::time;
 use tonic::Status;
 
-use super::{count, encode, refused};
+use super::{count, encode, refused, storable};
 use crate::Shared;
 
 /// How often the database is asked for new lines.
@@ -57,7 +57,7 @@ pub fn reported(first: i32, lines: Vec<v1::LogLine>) -> Result<Vec<LogLine>, Sta
 }
 
 fn timestamp(time: prost_types::Timestamp) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp(time.seconds, u32::try_from(time.nanos).ok()?)
+    DateTime::from_timestamp(time.seconds, u32::try_from(time.nanos).ok()?).and_then(storable)
 }
 
 /// Where a stream stands.

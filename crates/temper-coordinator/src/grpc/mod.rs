@@ -16,6 +16,7 @@ mod worker;
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Datelike as _, Utc};
 use temper_proto::v1::{
     admin_service_server::AdminServiceServer, job_service_server::JobServiceServer,
     sweep_service_server::SweepServiceServer, worker_service_server::WorkerServiceServer,
@@ -47,6 +48,12 @@ fn refused(error: StoreError) -> Status {
         StoreError::Filter(violations) => status::bad_request(&violations.below("filter")),
         error => status::of(error.kind(), &error),
     }
+}
+
+/// A time that can be stored and told: protobuf's are of the years 1 to 9999, and PostgreSQL does not
+/// have all of chrono's.
+fn storable(time: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    (1..=9999).contains(&time.year()).then_some(time)
 }
 
 /// A count in the protocol's width; counts beyond it do not occur.

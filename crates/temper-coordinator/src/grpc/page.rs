@@ -1,9 +1,11 @@
 //! Pages of lists (AIP-158): sizes and opaque tokens.
 
+use chrono::{DateTime, Utc};
 use serde::{Serialize, de::DeserializeOwned};
+use temper_service::status::bad_field;
 use tonic::Status;
 
-use temper_service::status::bad_field;
+use super::storable;
 
 const MAX_PAGE: i32 = 1000;
 
@@ -33,5 +35,15 @@ pub fn place<T: DeserializeOwned>(token: &str) -> Result<Option<T>, Status> {
         .ok()
         .and_then(|json| serde_json::from_slice(&json).ok())
         .map(Some)
-        .ok_or_else(|| bad_field("page_token", "is not a next_page_token of this list"))
+        .ok_or_else(foreign)
+}
+
+/// The moment that a token's microseconds stand for.
+pub fn moment(micros: i64) -> Result<DateTime<Utc>, Status> {
+    let moment = DateTime::from_timestamp_micros(micros);
+    moment.and_then(storable).ok_or_else(foreign)
+}
+
+fn foreign() -> Status {
+    bad_field("page_token", "is not a next_page_token of this list")
 }

@@ -91,11 +91,18 @@ pub fn known(name: &str, bytes: i64) -> Result<Option<u64>, Status> {
     Ok(Some(unsigned(name, bytes)?).filter(|bytes| *bytes > 0))
 }
 
+/// Longest path that is stored, in bytes.
+const MAX_PATH: usize = 500;
+
 /// Every lease has a folder of its own, so that a worker which lost its lease can neither replace
 /// nor pass off a file of its successor's.
 pub fn check_path(name: &str, path: &str, lease: &LeaseRef) -> Result<(), Status> {
     let mut parts = path.split('/');
     let fence = (parts.next(), parts.next(), parts.next(), parts.next());
+    if path.len() > MAX_PATH || path.contains('\0') {
+        let wanted = format!("must have at most {MAX_PATH} bytes, and no NUL");
+        return Err(bad_field(name, wanted));
+    }
     match fence {
         (Some(_), Some(fence), Some(_), None) if fence == lease.fence.to_string() => Ok(()),
         _ => Err(bad_field(

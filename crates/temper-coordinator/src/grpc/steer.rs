@@ -1,7 +1,8 @@
 //! Changes of sweeps that are there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
+use serde::Serialize;
 use temper_core::{
     Violations,
     catalog::Input,
@@ -11,7 +12,7 @@ use temper_core::{
 use temper_proto::{SweepName, parse_placement, parse_sweep_spec, v1};
 use temper_service::status::{self, bad_field, field};
 use temper_store::{Actor, StoreError, SweepChanges, SweepExtension, SweepRequest};
-use tonic::{Response, Status};
+use tonic::{Code, Response, Status};
 use uuid::Uuid;
 
 use super::{
@@ -113,11 +114,9 @@ pub async fn extend(
         return Err(refused(StoreError::Stale { sweep: id }));
     }
     let before = store.sweep_request(id).await.map_err(refused)?;
-    let mut violations = Violations::default();
-    let spec = extended(&before.spec, request, &mut violations);
-    let laid_out = sweeps
-        .lay_out(&spec, violations, |all| in_request(&all))
-        .await?;
+    let whole = before.spec.clone();
+    let (spec, violations) = blocking(move || extended(whole, request)).await?;
+    let laid_out = sweeps.lay_out(&spec, violations, in_request).await?;
     check_inputs(&before, &laid_out.inputs)?;
     let warnings = explain::warnings(store, &row.placement, &laid_out.layout);
     let warnings = warnings.await.map_err(refused)?;
@@ -150,12 +149,9 @@ pub async fn extend(
     Ok(answer)
 }
 
-/// The spec with what the request adds, each value once.
-fn extended(
-    before: &SweepSpec,
-    request: v1::ExtendSweepRequest,
-    violations: &mut Violations,
-) -> SweepSpec {
+/// The spec with what the request adds, each value once, and what of the request cannot be read.
+pub fn extended(mut spec: SweepSpec, request: v1::ExtendSweepRequest) -> (SweepSpec, Violations) {
+    let mut violations = Violations::default();
     let (settings, evaluations) = (
         request.hyperparameters.is_empty(),
         request.evaluations.is_empty(),
@@ -170,7 +166,7 @@ fn extended(
         evaluations: request.evaluations,
         ..v1::SweepSpec::default()
     };
-    let mut more = parse_sweep_spec(&message, violations);
+    let mut more = parse_sweep_spec(&message, &mut violations);
     if settings {
         // Left out they stand for the defaults of a new sweep, not for an addition.
         more.hyperparameters = Vec::<Hyperparameters>::new();
@@ -178,7 +174,6 @@ fn extended(
     if evaluations {
         more.evaluations = Vec::new();
     }
-    let mut spec = before.clone();
     append(&mut spec.models, more.models);
     append(&mut spec.datasets, more.datasets);
     append(&mut spec.schedules, more.schedules);
@@ -186,27 +181,25 @@ fn extended(
     append(&mut spec.seeds, more.seeds);
     append(&mut spec.hyperparameters, more.hyperparameters);
     append(&mut spec.evaluations, more.evaluations);
-    spec
+    (spec, violations)
 }
 
-fn append<T: PartialEq>(axis: &mut Vec<T>, more: Vec<T>) {
-    for value in more {
-        if !axis.contains(&value) {
-            axis.push(value);
-        }
-    }
+/// Values are told apart by their JSON: some hold floats, which do not hash, and a million values
+/// compared with a million others take hours.
+fn append<T: Serialize>(axis: &mut Vec<T>, more: Vec<T>) {
+    let form = |value: &T| serde_json::to_string(value).unwrap_or_default();
+    let mut seen: HashSet<String> = axis.iter().map(form).collect();
+    axis.extend(more.into_iter().filter(|value| seen.insert(form(value))));
 }
 
 /// The whole spec's violations under the names of the request's fields; their places on the longer
 /// axes say nothing to whoever sent only the additions.
-fn in_request(violations: &Violations) -> Violations {
-    let mut placed = Violations::default();
-    for violation in violations.as_slice() {
-        let field = violation.field.trim_start_matches("spec.");
-        let field = field.split_once('[').map_or(field, |(axis, _)| axis);
-        placed.add(field, violation.description.clone());
-    }
-    placed
+fn in_request(violations: Violations) -> Violations {
+    violations.placed(|field| {
+        let field = field.trim_start_matches("spec.");
+        let axis = field.split_once('[').map_or(field, |(axis, _)| axis);
+        axis.to_owned()
+    })
 }
 
 /// What the sweep's names stood for must be what they stand for now: else one sweep would mix two
@@ -217,11 +210,12 @@ fn check_inputs(before: &SweepRequest, now: &[Input]) -> Result<(), Status> {
             .iter()
             .find(|other| (other.kind, &other.name) == (input.kind, &input.name));
         if same.is_some_and(|other| other.digest != input.digest) {
-            return Err(Status::failed_precondition(format!(
+            let message = format!(
                 "`{}` stood for other content when the sweep was created ({}): submit a new sweep, \
                  which shares what is still the same",
                 input.name, input.digest
-            )));
+            );
+            return Err(status::plain(Code::FailedPrecondition, message));
         }
     }
     Ok(())

@@ -58,6 +58,14 @@ impl Submission {
         (submission, violations)
     }
 
+    /// Where the request has the field of a violation.
+    pub fn place(field: &str) -> String {
+        match field {
+            "request_id" => field.to_owned(),
+            of_sweep => format!("sweep.{of_sweep}"),
+        }
+    }
+
     /// By what a repeated request is told from another one under the same id.
     fn digest(&self) -> Digest {
         let said = (&self.display_name, self.priority, &self.labels, &self.spec);

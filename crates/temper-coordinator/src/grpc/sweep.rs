@@ -13,7 +13,7 @@ use temper_service::{
     status::{self, field},
 };
 use temper_store::Actor;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 use uuid::Uuid;
 
 use super::{encode, explain, list, refused, steer, submission::Submission, watch};
@@ -32,9 +32,10 @@ impl v1::sweep_service_server::SweepService for Sweeps {
         request: Request<v1::CreateSweepRequest>,
     ) -> Result<Response<v1::Sweep>, Status> {
         let submitter = principal(&request)?;
-        let (submission, violations) = Submission::read(request.into_inner());
-        let below = |violations: Violations| violations.below("sweep");
-        let laid_out = self.lay_out(&submission.spec, violations, below).await?;
+        let request = request.into_inner();
+        let (submission, violations) = blocking(move || Submission::read(request)).await?;
+        let place = |violations: Violations| violations.placed(Submission::place);
+        let laid_out = self.lay_out(&submission.spec, violations, place).await?;
         let store = &self.0.store;
         let warnings = explain::warnings(store, &submission.placement, &laid_out.layout);
         let warnings = warnings.await.map_err(refused)?;
@@ -117,11 +118,13 @@ impl v1::sweep_service_server::SweepService for Sweeps {
         let request = request.get_ref();
         let SweepName(id) = field("name", &request.name)?;
         let revision = steer::revision(&request.etag)?;
-        submit::check_text("reason", &request.reason)
-            .map_err(|violations| status::bad_request(&violations))?;
+        let mut violations = Violations::default();
+        submit::check_text("reason", &request.reason, &mut violations);
+        let reason = violations.into_result(&request.reason);
+        let reason = reason.map_err(|violations| status::bad_request(&violations))?;
         let store = &self.0.store;
         store
-            .sweep_pause(&Actor::from(&*actor), id, revision, &request.reason)
+            .sweep_pause(&Actor::from(&*actor), id, revision, reason)
             .await
             .map_err(refused)?;
         self.sweep(id).await
@@ -218,7 +221,7 @@ impl Sweeps {
     }
 }
 
-/// Laying out a large sweep is work for a thread that may block.
+/// Reading or laying out a large sweep is work for a thread that may block.
 pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Status> {
@@ -236,9 +239,10 @@ fn unpinned(refusal: &Refusal, failures: &[(String, Failure)]) -> Status {
         .collect();
     let unavailable = |(_, failure): &(String, Failure)| failure.kind() == ErrorKind::Unavailable;
     let message = reasons.join("\n");
-    if failures.iter().any(unavailable) {
-        Status::unavailable(message)
+    let code = if failures.iter().any(unavailable) {
+        Code::Unavailable
     } else {
-        Status::failed_precondition(message)
-    }
+        Code::FailedPrecondition
+    };
+    status::plain(code, message)
 }

@@ -46,6 +46,8 @@ impl v1::worker_service_server::WorkerService for Workers {
         }
         let labels = request.labels.into_iter().collect();
         let mut violations = Violations::default();
+        submit::check_text("worker", &request.worker, &mut violations);
+        submit::check_text("device", &request.device, &mut violations);
         submit::check_labels("labels", &labels, &mut violations);
         let labels = violations.into_result(labels);
         let labels = labels.map_err(|violations| status::bad_request(&violations))?;

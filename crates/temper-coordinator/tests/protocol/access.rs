@@ -107,9 +107,8 @@ async fn worker_cannot_write_under_a_lease_that_another_token_holds() -> anyhow:
     let lease = job.lease.clone().context("a lease")?;
     // It says that it is the worker, with all that the worker knows.
     let mut thief = Hand {
-        client: Hand::register(&house, "thief").await?.client,
         incarnation: worker.incarnation.clone(),
-        objects: worker.objects.clone(),
+        ..Hand::register(&house, "thief").await?
     };
     let refused = thief.report(&lease, &[0]).await.err();
     let refused = refused.context("accepted")?;

@@ -15,7 +15,7 @@ use temper_service::{
     server::Server,
     stop::Stop,
 };
-use temper_store::{Actor, NewToken, testing::Database};
+use temper_store::{Actor, NewToken, Store, testing::Database};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tonic::Status;
@@ -63,6 +63,11 @@ impl House {
         })
     }
 
+    /// The database, as nobody sees it who calls.
+    pub fn store(&self) -> &Store {
+        self.database.store()
+    }
+
     /// A channel without a token.
     pub async fn stranger(&self) -> anyhow::Result<Channel> {
         Ok(connect(&self.url, &Credentials::default()).await?)
@@ -87,13 +92,18 @@ impl House {
 
     /// A sweep of one training and one evaluation.
     pub async fn submit(&self, request_id: &str) -> Result<v1::Sweep, Status> {
+        self.submit_seed(request_id, 0).await
+    }
+
+    /// The same by another seed.
+    pub async fn submit_seed(&self, request_id: &str, seed: u64) -> Result<v1::Sweep, Status> {
         let kind = Some(v1::schedule::Kind::Fixed(v1::schedule::Fixed {}));
         let spec = v1::SweepSpec {
             models: vec!["mobilenetv2".to_owned()],
             datasets: vec!["fashion-mnist".to_owned()],
             schedules: vec![v1::Schedule { kind }],
             target_epsilons: vec!["2/255".to_owned()],
-            seeds: vec![0],
+            seeds: vec![seed],
             training: Some(v1::TrainingSettings {
                 epochs: Some(2),
                 ..Default::default()
@@ -151,6 +161,7 @@ async fn token(database: &Database, role: Role, name: &str) -> anyhow::Result<Se
 
 /// A worker spoken by hand.
 pub struct Hand {
+    pub channel: Channel,
     pub client: WorkerServiceClient<Channel>,
     pub incarnation: String,
     pub objects: PathBuf,
@@ -160,10 +171,20 @@ impl Hand {
     /// Registers a worker under a token of its own.
     pub async fn register(house: &House, name: &str) -> anyhow::Result<Self> {
         let channel = house.channel_of(Role::Worker, name).await?;
-        let mut client = WorkerServiceClient::new(channel);
-        let incarnation = uuid::Uuid::new_v4().to_string();
+        let mut hand = Self {
+            client: WorkerServiceClient::new(channel.clone()),
+            channel,
+            incarnation: uuid::Uuid::new_v4().to_string(),
+            objects: house.objects.path().to_owned(),
+        };
+        hand.register_again(name).await?;
+        Ok(hand)
+    }
+
+    /// Says who it is once more.
+    pub async fn register_again(&mut self, name: &str) -> anyhow::Result<()> {
         let request = v1::RegisterRequest {
-            incarnation: incarnation.clone(),
+            incarnation: self.incarnation.clone(),
             worker: name.to_owned(),
             device: "cpu".to_owned(),
             memory_bytes: 0,
@@ -171,12 +192,8 @@ impl Hand {
             precisions: Vec::new(),
             ..v1::RegisterRequest::default()
         };
-        client.register(request).await?;
-        Ok(Self {
-            client,
-            incarnation,
-            objects: house.objects.path().to_owned(),
-        })
+        self.client.register(request).await?;
+        Ok(())
     }
 
     /// Waits for a job as long as a worker would.

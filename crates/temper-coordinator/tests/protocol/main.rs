@@ -4,6 +4,7 @@
 mod access;
 mod house;
 mod jobs;
+mod refusals;
 mod results;
 mod steering;
 

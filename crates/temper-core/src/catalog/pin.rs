@@ -1,6 +1,6 @@
 //! Pinning: from what an entry names to what was found there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Catalog, Commit, DatasetEntry, File, ModelEntry, Source};
 use crate::Digest;
@@ -123,30 +123,28 @@ impl Snapshot {
 }
 
 impl Catalog {
-    /// The names among `models` and `datasets` whose entries must be pinned before use.
+    /// The names among `models` and `datasets` whose entries must be pinned before use, each once:
+    /// a name is looked up once, however often it is written.
     #[must_use]
     pub fn unpinned<'a>(
         &self,
         models: &'a [String],
         datasets: &'a [String],
     ) -> (Vec<&'a str>, Vec<&'a str>) {
-        let model = |name: &&String| {
-            self.models
-                .get(*name)
-                .is_some_and(|e| e.pinned("").is_none())
-        };
-        let dataset = |name: &&String| {
-            let entry = self.datasets.get(*name);
+        let model = |name: &str| {
+            let entry = self.models.get(name);
             entry.is_some_and(|entry| entry.pinned("").is_none())
         };
-        (
-            models.iter().filter(model).map(String::as_str).collect(),
-            datasets
-                .iter()
-                .filter(dataset)
-                .map(String::as_str)
-                .collect(),
-        )
+        let dataset = |name: &str| {
+            let entry = self.datasets.get(name);
+            entry.is_some_and(|entry| entry.pinned("").is_none())
+        };
+        let among = |names: &'a [String], is_unpinned: &dyn Fn(&str) -> bool| {
+            let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+            let unpinned = names.into_iter().filter(|name| is_unpinned(name));
+            unpinned.collect()
+        };
+        (among(models, &model), among(datasets, &dataset))
     }
 }
 
@@ -237,7 +235,7 @@ mod tests {
                 .map(|name| (*name).to_owned())
                 .collect::<Vec<_>>()
         };
-        let models = names(&["mobilenetv2", "swin-base", "no-such"]);
+        let models = names(&["mobilenetv2", "swin-base", "no-such", "swin-base"]);
         let datasets = names(&["fashion-mnist", "cub200"]);
         assert_eq!(
             catalog.unpinned(&models, &datasets),

@@ -1,11 +1,14 @@
 //! What the rules of a sweep must be.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet, HashSet},
+};
 
 use super::{check_data, check_hyperparameters, check_schedules, check_training};
 use crate::{
     Violations,
-    rules::{self, CellMatch, Cells, MAX_RULES},
+    rules::{self, CellMatch, Cells, MAX_RULES, Patch},
     spec::SweepSpec,
 };
 
@@ -20,6 +23,9 @@ pub(super) fn check(spec: &SweepSpec, violations: &mut Violations) {
             format!("has {length} rules; at most {MAX_RULES} are allowed")
         });
     }
+    if lists.iter().any(|(_, length)| *length > MAX_RULES) {
+        return;
+    }
     for (i, cells) in spec.exclude.iter().enumerate() {
         let field = format!("spec.exclude[{i}]");
         violations.require(*cells != CellMatch::default(), &field, || {
@@ -32,6 +38,7 @@ pub(super) fn check(spec: &SweepSpec, violations: &mut Violations) {
         violations.require(!rule.settings.is_empty(), &field, || {
             "gives no setting".to_owned()
         });
+        check_numbers(&field, &rule.settings, violations);
         rule.cells
             .check(&format!("{field}.cells"), spec, violations);
     }
@@ -43,9 +50,34 @@ pub(super) fn check(spec: &SweepSpec, violations: &mut Violations) {
             || "leaves no cell".to_owned(),
         );
     }
-    if lists.iter().all(|(_, length)| *length <= MAX_RULES) {
-        check_overridden(spec, violations);
+    check_overridden(&with_finite_overrides(spec), violations);
+}
+
+/// Checks a patch by itself as well, because a number that no cell takes, or that a later rule
+/// replaces, is stored all the same: and JSON has none that is not finite.
+fn check_numbers(field: &str, settings: &Patch, violations: &mut Violations) {
+    for (name, number) in settings.numbers() {
+        let holds = number.is_none_or(f64::is_finite);
+        violations.require(holds, &format!("{field}.{name}"), || {
+            format!("{} is not a finite number", number.unwrap_or_default())
+        });
     }
+}
+
+/// The spec without the numbers that [`check_numbers`] refuses, so that no cell is blamed for them.
+fn with_finite_overrides(spec: &SweepSpec) -> Cow<'_, SweepSpec> {
+    let mut numbers = spec
+        .overrides
+        .iter()
+        .flat_map(|rule| rule.settings.numbers());
+    if numbers.all(|(_, number)| number.is_none_or(f64::is_finite)) {
+        return Cow::Borrowed(spec);
+    }
+    let mut finite = spec.clone();
+    for rule in &mut finite.overrides {
+        rule.settings = rule.settings.finite();
+    }
+    Cow::Owned(finite)
 }
 
 /// Checks what cells really train with, once for all that train alike. The last rule that speaks of
@@ -65,6 +97,9 @@ fn check_overridden(spec: &SweepSpec, violations: &mut Violations) {
     }
     let mut told = HashSet::new();
     for ((hyperparameters, overrides), schedules) in alike {
+        if violations.is_full() {
+            return;
+        }
         let last = overrides.ilog2();
         let settings = cells.settings(hyperparameters, overrides);
         let schedules = schedules.iter().map(|&i| i as usize);

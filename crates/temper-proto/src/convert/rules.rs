@@ -14,7 +14,7 @@ impl Parse for CellMatch {
     type Message = v1::CellMatch;
 
     fn parse(message: &v1::CellMatch, field: &str, violations: &mut Violations) -> Option<Self> {
-        let before = violations.as_slice().len();
+        let before = violations.count();
         let schedules = message.schedules.iter().enumerate();
         let schedules = schedules
             .filter_map(|(i, text)| {
@@ -31,7 +31,7 @@ impl Parse for CellMatch {
             hyperparameters: message.hyperparameters.clone(),
         };
         // A rule of which a part is missing would be about other cells.
-        (violations.as_slice().len() == before).then_some(cells)
+        (violations.count() == before).then_some(cells)
     }
 }
 

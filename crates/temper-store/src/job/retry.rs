@@ -134,13 +134,12 @@ async fn require_known(tx: &mut Tx, sweep: Uuid, filter: &JobFilter) -> Result<(
     )
     .fetch_all(&mut **tx)
     .await?;
+    let strangers: HashSet<i64> = strangers.into_iter().collect();
     for (i, job) in filter.jobs.iter().enumerate() {
-        if strangers.contains(job) {
-            violations.add(
-                format!("jobs[{i}]"),
-                format!("jobs/{job} is none of the sweep's"),
-            );
-        }
+        let known = !strangers.contains(job);
+        violations.require(known, &format!("jobs[{i}]"), || {
+            format!("jobs/{job} is none of the sweep's")
+        });
     }
     violations.into_result(()).map_err(StoreError::Filter)
 }
