@@ -159,6 +159,15 @@ chaos: setup ## Hurt a cluster while it works (kills, stops, cuts, restarts; som
 	cargo build --locked --workspace --bins
 	@cargo run --locked --quiet --bin chaos -- --seed $(SEED)
 
+## Fuzz
+
+FUZZ_SECONDS ?= 600
+
+# The short forms are tests of `make test`.
+.PHONY: fuzz
+fuzz: setup ## Send bytes of every kind to the services, and hostile specs, for FUZZ_SECONDS, by SEED
+	@$(PYTHON) scripts/fuzz.py $(FUZZ_SECONDS) $(SEED)
+
 ## Lints
 
 .PHONY: lint lint-fmt lint-clippy lint-deny lint-proto lint-sql lint-typos lint-docs audit

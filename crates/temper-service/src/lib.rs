@@ -10,4 +10,6 @@ pub mod server;
 pub mod status;
 pub mod stop;
 pub mod telemetry;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod tls;

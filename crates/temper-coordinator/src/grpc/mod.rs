@@ -11,6 +11,8 @@ mod result;
 mod steer;
 mod submission;
 mod sweep;
+#[cfg(test)]
+mod tests;
 mod watch;
 mod worker;
 

@@ -2,6 +2,7 @@
 //! worker may do late, twice, or under another's lease.
 
 mod access;
+mod fuzz;
 mod house;
 mod jobs;
 mod refusals;

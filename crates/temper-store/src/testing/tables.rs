@@ -228,6 +228,56 @@ pub async fn progress(store: &Store) -> Result<Progress, StoreError> {
     Ok(sqlx::query_as(query).fetch_one(&store.pool).await?)
 }
 
+/// How much there is of all that callers bring about. What the reaper and the janitor do by themselves
+/// changes none of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
+pub struct Tally {
+    /// Sweeps.
+    pub sweeps: i64,
+    /// Changes of them.
+    pub revisions: i64,
+    /// Jobs.
+    pub jobs: i64,
+    /// Wishes of sweeps for jobs.
+    pub links: i64,
+    /// Cells.
+    pub cells: i64,
+    /// Epochs reported.
+    pub epochs: i64,
+    /// Lines logged.
+    pub lines: i64,
+    /// Models.
+    pub artifacts: i64,
+    /// Results.
+    pub summaries: i64,
+    /// Workers.
+    pub workers: i64,
+    /// Tokens that are good.
+    pub tokens: i64,
+    /// Entries of the audit log.
+    pub audit: i64,
+}
+
+/// How much there is.
+///
+/// # Errors
+/// When the database fails.
+pub async fn tally(store: &Store) -> Result<Tally, StoreError> {
+    let query = "SELECT (SELECT count(*) FROM temper.sweep) AS sweeps,
+            (SELECT coalesce(sum(revision), 0)::bigint FROM temper.sweep) AS revisions,
+            (SELECT count(*) FROM temper.job) AS jobs,
+            (SELECT count(*) FROM temper.sweep_job) AS links,
+            (SELECT count(*) FROM temper.sweep_cell) AS cells,
+            (SELECT count(*) FROM temper.epoch_metric) AS epochs,
+            (SELECT count(*) FROM temper.attempt_log) AS lines,
+            (SELECT count(*) FROM temper.artifact) AS artifacts,
+            (SELECT count(*) FROM temper.job_summary) AS summaries,
+            (SELECT count(*) FROM temper.worker) AS workers,
+            (SELECT count(*) FROM temper.token WHERE revoked_at IS NULL) AS tokens,
+            (SELECT count(*) FROM temper.audit) AS audit";
+    Ok(sqlx::query_as(query).fetch_one(&store.pool).await?)
+}
+
 /// Ends every other connection of Temper's to this database, as an operator may. Says how many.
 ///
 /// # Errors
