@@ -152,72 +152,8 @@ async fn job_claim(
     locked: Option<i32>,
 ) -> Result<Look, StoreError> {
     let leased = JobState::Queued.after(JobEvent::Leased)?;
-    let row = sqlx::query!(
-        r#"WITH RECURSIVE line AS (
-            (
-                SELECT job.queue_id, job.footprint_id FROM temper.job
-                WHERE job.state = 'queued' AND job.wanted AND job.blocked_by = 0
-                ORDER BY job.queue_id, job.footprint_id LIMIT 1
-            )
-            UNION ALL
-            SELECT next.queue_id, next.footprint_id FROM line CROSS JOIN LATERAL (
-                SELECT job.queue_id, job.footprint_id FROM temper.job
-                WHERE job.state = 'queued' AND job.wanted AND job.blocked_by = 0
-                    AND (job.queue_id, job.footprint_id) > (line.queue_id, line.footprint_id)
-                ORDER BY job.queue_id, job.footprint_id LIMIT 1
-            ) AS next
-        ), turn AS (
-            SELECT owner.name, count(lease.job_id)::float8 / owner.weight AS share
-            FROM temper.owner LEFT JOIN temper.lease ON lease.owner = owner.name
-            GROUP BY owner.name
-        ), head AS MATERIALIZED (
-            SELECT line.queue_id, line.footprint_id, limiting.parallel_jobs IS NOT NULL AS limited
-            FROM line
-            JOIN temper.queue ON queue.id = line.queue_id
-            JOIN temper.footprint ON footprint.id = line.footprint_id
-            JOIN temper.worker ON worker.incarnation = $1
-            JOIN turn ON turn.name = queue.owner
-            LEFT JOIN temper.sweep AS limiting ON limiting.id = queue.sweep_id
-            CROSS JOIN LATERAL (
-                SELECT job.priority, job.id FROM temper.job
-                WHERE job.queue_id = line.queue_id AND job.footprint_id = line.footprint_id
-                    AND job.state = 'queued' AND job.wanted AND job.blocked_by = 0
-                    AND job.available_at <= now()
-                ORDER BY job.priority DESC, job.id LIMIT 1
-            ) AS first
-            WHERE temper.misfits(queue, footprint, worker) = '{}'
-                AND (limiting.parallel_jobs IS NULL OR limiting.parallel_jobs > (
-                    SELECT count(*) FROM temper.lease WHERE queue.id = (
-                        SELECT job.queue_id FROM temper.job WHERE job.id = lease.job_id
-                    )
-                ))
-            ORDER BY turn.share, turn.name, first.priority DESC, first.id
-        ), next AS MATERIALIZED (
-            SELECT ready.id, head.queue_id, head.limited FROM head CROSS JOIN LATERAL (
-                SELECT job.id FROM temper.job
-                WHERE job.queue_id = head.queue_id AND job.footprint_id = head.footprint_id
-                    AND job.state = 'queued' AND job.wanted AND job.blocked_by = 0
-                    AND job.available_at <= now()
-                ORDER BY job.priority DESC, job.id LIMIT 1
-                FOR NO KEY UPDATE SKIP LOCKED
-            ) AS ready LIMIT 1
-        ), claimed AS (
-            UPDATE temper.job
-            SET state = $5, fence = job.fence + 1, attempts = job.attempts + 1, message = ''
-            FROM next WHERE job.id = next.id AND (NOT next.limited OR next.queue_id = $6)
-            RETURNING job.id, job.key, job.fence, job.attempts, job.owner,
-                temper.job_spec(job) AS spec
-        ), tried AS (
-            INSERT INTO temper.attempt (job_id, number, incarnation, worker, device, fence)
-            SELECT id, attempts, $1, $2, $3, fence FROM claimed
-        ), leased AS (
-            INSERT INTO temper.lease (job_id, attempt, incarnation, owner, fence, expires_at)
-            SELECT id, attempts, $1, owner, fence, now() + make_interval(secs => $4)
-            FROM claimed
-        )
-        SELECT next.queue_id AS "queue!", claimed.id AS "id?", claimed.key AS "key?",
-            claimed.fence AS "fence?", claimed.spec AS "spec?: Json<JobSpec>"
-        FROM next LEFT JOIN claimed ON true"#,
+    let row = sqlx::query_file!(
+        "src/lease/claim.sql",
         worker.incarnation,
         facts.name,
         facts.device,
