@@ -126,6 +126,14 @@ bench-cold-start: setup ## Measure how soon an idle worker has its first batch, 
 	@$(PYTHON) parity/run.py bench-cold-start export_mirror.py "$(PAPER_MIRROR)" vit-base
 	@$(PYTHON) scripts/bench_cold_start.py "$(PAPER_MIRROR)"
 
+# In a release build: an unoptimised one would be most of what is measured. What computes is left out of it, and with it
+# libtorch's bindings, which would be compiled anew. One build for both programs: their dependencies are the same then.
+.PHONY: bench-queue
+bench-queue: setup ## Measure expansion, claims and completions over PostgreSQL beside pgbench (some minutes)
+	cargo build --locked --release --no-default-features --package temper-coordinator --package temper-e2e \
+		--bin temper-coordinator --bin bench-queue
+	@"$${CARGO_TARGET_DIR:-target}/release/bench-queue"
+
 ## A machine's device, and long runs
 
 DEVICE ?= cuda:0

@@ -3,7 +3,9 @@
 
 pub mod chaos;
 mod grpcurl;
+#[cfg(feature = "worker")]
 pub mod paper;
+pub mod processes;
 pub mod sweeps;
 mod system;
 

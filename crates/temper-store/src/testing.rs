@@ -3,6 +3,7 @@
 //! They live in a cluster that the test's process starts on first use and that ends with it;
 //! `TEMPER_TEST_DATABASE_URL` names a server to use instead.
 
+pub mod bench;
 pub mod tables;
 
 use std::{env, path::Path};

@@ -1,35 +1,30 @@
 //! Real processes, with lines between them that can be cut: PostgreSQL, coordinators, workers.
 
 use std::{
-    fs::{self, File, Permissions},
-    net::{SocketAddr, TcpListener},
+    fs::{self, Permissions},
+    net::SocketAddr,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::Stdio,
     sync::Arc,
     time::Duration,
 };
 
 use anyhow::{Context as _, bail, ensure};
 use temper_core::access::Role;
-use temper_proto::v1::{self, sweep_service_client::SweepServiceClient};
 use temper_service::{
     access::Secret,
     client::{Channel, Credentials, connect},
 };
-use temper_store::{
-    Actor, NewToken, Store,
-    postgres::{LocalPostgres, Options},
-};
+use temper_store::{Store, postgres::LocalPostgres};
 use tempfile::TempDir;
 use tokio::{
     process::{Child, Command},
     sync::Mutex,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep},
 };
 
 use super::proxy::{Gate, Proxy, Upstream, plain};
-use crate::{checkout, program, signal};
+use crate::{checkout, processes, program, signal};
 
 /// Between two looks at something that cannot be waited for otherwise.
 pub const PAUSE: Duration = Duration::from_millis(30);
@@ -117,19 +112,19 @@ impl Cluster {
             .permissions(Permissions::from_mode(0o755))
             .disable_cleanup(true)
             .tempdir()?;
-        let postgres = start_postgres(folder.path()).await?;
+        let postgres = processes::postgres(folder.path()).await?;
         let store = Store::connect(postgres.url(), 4).await?;
         store.migrate().await?;
         let tokens = Tokens {
-            submitter: token(&store, Role::Submitter).await?,
-            worker: token(&store, Role::Worker).await?,
+            submitter: processes::token(&store, Role::Submitter).await?,
+            worker: processes::token(&store, Role::Worker).await?,
         };
         let socket = folder.path().join("postgres/socket").join(SOCKET);
         ensure!(socket.exists(), "PostgreSQL has no {}", socket.display());
         let mut coordinators = Vec::new();
         for place in 0..size.coordinators {
             let database = plain(Upstream::Unix(socket.clone())).await?;
-            let address = free_address()?;
+            let address = processes::free_address()?;
             let process = spawn_coordinator(folder.path(), place, (address, &database), size)?;
             coordinators.push(Coordinator {
                 address,
@@ -261,7 +256,7 @@ impl Cluster {
         } else {
             postgres.stop().await?;
         }
-        *slot = Some(start_postgres(self.folder.path()).await?);
+        *slot = Some(processes::postgres(self.folder.path()).await?);
         Ok(())
     }
 
@@ -295,7 +290,7 @@ impl Cluster {
             address, process, ..
         } = &self.coordinators[place];
         let end = Instant::now() + PATIENCE;
-        while !serves(*address, &self.tokens.submitter).await {
+        while !processes::serves(&urls([*address]), &self.tokens.submitter).await {
             let ended = process.lock().await.try_wait()?;
             if ended.is_some() || Instant::now() > end {
                 let log = read(&coordinator_log(self.folder.path(), place));
@@ -351,7 +346,7 @@ impl Cluster {
         command.args(["--coordinator", &read(&self.addresses_of(place))]);
         command.env("TEMPER_CACHE", folder.join("cache"));
         command.env("TEMPER_TOKEN", self.tokens.worker.reveal());
-        launch(command, folder, &folder.join(format!("worker-{place}.log")))
+        processes::launch(command, folder, &folder.join(format!("worker-{place}.log")))
     }
 }
 
@@ -380,40 +375,9 @@ impl Life {
     }
 }
 
-/// Whether a coordinator answers from its database.
-async fn serves(address: SocketAddr, token: &Secret) -> bool {
-    let credentials = Credentials::default().with_token(token.clone());
-    let answer = async {
-        let channel = connect(&urls([address]), &credentials).await.ok()?;
-        let mut client = SweepServiceClient::new(channel);
-        let request = v1::ListSweepsRequest::default();
-        client.list_sweeps(request).await.ok()
-    };
-    let answer = timeout(Duration::from_secs(5), answer).await;
-    answer.is_ok_and(|answer| answer.is_some())
-}
-
-/// Makes a token as a command at the database does.
-async fn token(store: &Store, role: Role) -> anyhow::Result<Secret> {
-    let secret = Secret::generate()?;
-    let token = NewToken::new(role.as_str(), role, secret.digest());
-    store
-        .token_create(&Actor::at_database("chaos"), token)
-        .await?;
-    Ok(secret)
-}
-
 /// No name is used twice, so that a lease tells which process holds it.
 fn worker_name(place: usize, number: u32) -> String {
     format!("worker-{place}.{number}")
-}
-
-async fn start_postgres(folder: &Path) -> anyhow::Result<LocalPostgres> {
-    let options = Options {
-        installation: Some(checkout().join(".local/postgres")),
-        ephemeral: false,
-    };
-    Ok(LocalPostgres::start(&folder.join("postgres"), options).await?)
 }
 
 fn spawn_coordinator(
@@ -434,23 +398,7 @@ fn spawn_coordinator(
         "TEMPER_DATABASE_URL",
         format!("postgres://temper@{database}/temper?sslmode=disable"),
     );
-    launch(command, folder, &coordinator_log(folder, place))
-}
-
-/// Starts a process that logs as JSON, sees nothing of the user's and no network, and ends with us.
-fn launch(mut command: Command, folder: &Path, log: &Path) -> anyhow::Result<Child> {
-    let log = File::options().create(true).append(true).open(log)?;
-    command
-        .env("HF_HOME", folder.join("hub"))
-        .env("HF_HUB_OFFLINE", "1")
-        .env_remove("TEMPER_TOKEN_FILE")
-        .env("TEMPER_LOG", "info")
-        .env("TEMPER_LOG_FORMAT", "json")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(log)
-        .kill_on_drop(true);
-    Ok(command.spawn()?)
+    processes::launch(command, folder, &coordinator_log(folder, place))
 }
 
 fn urls(addresses: impl IntoIterator<Item = SocketAddr>) -> String {
@@ -468,9 +416,4 @@ fn coordinator_log(folder: &Path, place: usize) -> PathBuf {
 
 fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_default()
-}
-
-/// One that nobody listens on: a coordinator has the same in all of its lives.
-fn free_address() -> anyhow::Result<SocketAddr> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }

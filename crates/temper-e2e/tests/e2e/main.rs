@@ -3,6 +3,7 @@
 
 mod access;
 mod bad_inputs;
+mod bench_queue;
 mod chaos;
 mod check;
 mod coordinators;
