@@ -14,7 +14,6 @@ pub use list::{AttemptPage, AttemptsQuery};
 use crate::{
     LeaseRef, Store, StoreError,
     lease::{Held, lease_hold},
-    ready,
     store::Tx,
     sweep::jobs,
     value::{column, stored, text},
@@ -229,7 +228,7 @@ pub(crate) async fn job_requeue(
     )
     .execute(&mut **tx)
     .await?;
-    ready::announce(tx).await?;
+    tx.announce();
     Ok(state)
 }
 

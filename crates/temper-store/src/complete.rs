@@ -17,7 +17,7 @@ use crate::{
     lease::{Held, Hold, lease_check},
     store::Tx,
     sweep::jobs,
-    value::{PointColumns, column, stored},
+    value::{PointColumns, column},
 };
 
 /// What a training made.
@@ -76,7 +76,7 @@ impl Store {
             return Ok(());
         };
         require_kind(&held, JobKind::Train)?;
-        require_epochs(&mut tx, &held, trained.epochs).await?;
+        require_epochs(&held, trained.epochs)?;
         artifact_insert(&mut tx, &held, &trained.artifact, None).await?;
         if let Some(best) = &trained.best {
             if best.epoch >= held.epochs {
@@ -135,7 +135,6 @@ impl Store {
         .await?;
         job_succeed(&mut tx, &held, measured.peak_memory_bytes).await?;
         evaluation_summarise(&mut tx, &held, measured, expected).await?;
-        jobs::dependents_unblock(&mut tx, lease.job).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -277,26 +276,17 @@ fn require_kind(held: &Held, kind: JobKind) -> Result<(), StoreError> {
     })
 }
 
-async fn require_epochs(tx: &mut Tx, held: &Held, handed_in: u32) -> Result<(), StoreError> {
-    // From the first one on an epoch without a gap has as many before it as its number says.
-    let reported = sqlx::query_scalar!(
-        r#"SELECT count(*) AS "reported!" FROM (
-            SELECT epoch, row_number() OVER (ORDER BY epoch) - 1 AS place
-            FROM temper.epoch_metric WHERE job_id = $1
-        ) AS numbered WHERE epoch = place"#,
-        held.job.0,
-    )
-    .fetch_one(&mut **tx)
-    .await?;
-    let reported: u32 = stored(reported, "count")?;
-    if handed_in == held.epochs && reported == held.epochs {
+/// Every epoch must be reported. Each has its own number below how many the job has, so that as many as it
+/// has are all of them.
+fn require_epochs(held: &Held, handed_in: u32) -> Result<(), StoreError> {
+    if handed_in == held.epochs && held.epochs_done == held.epochs {
         return Ok(());
     }
     Err(StoreError::EpochGap {
         job: held.job,
         epochs: held.epochs,
         handed_in,
-        reported,
+        reported: held.epochs_done,
     })
 }
 

@@ -2,12 +2,7 @@ use std::collections::HashSet;
 
 use temper_core::report::EpochMetrics;
 
-use crate::{
-    JobId, LeaseRef, Store, StoreError,
-    lease::{lease_hold, progress_note},
-    store::Tx,
-    value::column,
-};
+use crate::{JobId, LeaseRef, Store, StoreError, lease::lease_hold, store::Tx, value::column};
 
 impl Store {
     /// Stores epochs of a training; one reported before is replaced.
@@ -33,11 +28,24 @@ impl Store {
             });
         }
         columns.upsert(&mut tx, lease).await?;
-        progress_note(&mut tx, lease.job).await?;
-        epochs_count(&mut tx, lease.job).await?;
+        epochs_note(&mut tx, lease.job).await?;
         tx.commit().await?;
         Ok(())
     }
+}
+
+/// Notes that the lease's worker gets on, and in the job how many epochs are there.
+async fn epochs_note(tx: &mut Tx, job: JobId) -> Result<(), StoreError> {
+    sqlx::query!(
+        "WITH progress AS (UPDATE temper.lease SET progress_at = now() WHERE job_id = $1)
+        UPDATE temper.job SET epochs_done =
+            (SELECT count(*) FROM temper.epoch_metric WHERE epoch_metric.job_id = job.id)
+        WHERE id = $1",
+        job.0,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 /// Notes in the job how many epochs are there.

@@ -63,7 +63,7 @@ pub enum StoreError {
         epochs: u32,
         /// Epochs that the worker says it has trained.
         handed_in: u32,
-        /// Epochs reported without a gap from the first.
+        /// Epochs reported.
         reported: u32,
     },
     /// What was handed in does not fit the job.

@@ -137,29 +137,15 @@ impl Store {
         Ok(())
     }
 
-    /// Gives back whatever a worker holds by our records, no attempt burned: it says that it holds
-    /// nothing. Gives the jobs.
+    /// Gives back what a worker says that it does not hold, no attempt burned. Gives the jobs.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn leases_disown(&self, worker: WorkerRef) -> Result<Vec<JobId>, StoreError> {
-        let held = sqlx::query!(
-            "SELECT job_id, fence FROM temper.lease WHERE incarnation = $1 ORDER BY job_id",
-            worker.incarnation,
-        )
-        .fetch_all(&self.pool)
-        .await?;
+    pub async fn leases_disown(&self, held: &[LeaseRef]) -> Result<Vec<JobId>, StoreError> {
         let mut released = Vec::new();
-        for row in held {
-            let job = JobId(row.job_id);
-            let lease = LeaseRef {
-                job,
-                incarnation: worker.incarnation,
-                token: worker.token,
-                fence: row.fence,
-            };
-            match self.lease_release(&lease).await {
-                Ok(()) => released.push(job),
+        for lease in held {
+            match self.lease_release(lease).await {
+                Ok(()) => released.push(lease.job),
                 // It was taken back meanwhile.
                 Err(StoreError::LeaseLost { .. }) => {}
                 Err(error) => return Err(error),
@@ -210,7 +196,7 @@ impl Store {
 /// in between.
 async fn overdue_lock(tx: &mut Tx, job: JobId) -> Result<Option<Held>, StoreError> {
     let row = sqlx::query!(
-        "SELECT kind, state, epochs, fence FROM temper.job
+        "SELECT kind, state, epochs, epochs_done, fence FROM temper.job
         WHERE id = $1 AND state = 'leased' FOR NO KEY UPDATE SKIP LOCKED",
         job.0,
     )
@@ -235,6 +221,7 @@ async fn overdue_lock(tx: &mut Tx, job: JobId) -> Result<Option<Held>, StoreErro
         kind: named(JobKind::from_name, &row.kind, "job kind")?,
         state: named(JobState::from_name, &row.state, "job state")?,
         epochs: stored(row.epochs, "epochs")?,
+        epochs_done: stored(row.epochs_done, "epochs")?,
         fence: row.fence,
     }))
 }

@@ -2,13 +2,21 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::{PgListener, PgPoolOptions};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use sqlx::{
+    PgPool,
+    postgres::{PgListener, PgPoolOptions},
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, sleep_until, timeout_at},
+};
 
-use crate::{Store, StoreError, store::Tx};
+use crate::{Store, StoreError};
 
 /// Where it is announced that jobs became ready.
 const CHANNEL: &str = "temper_job_ready";
+/// Least time between two announcements of a process.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Wakes when there may be a job to lease: a hint, behind which callers poll.
 #[derive(Debug)]
@@ -56,10 +64,37 @@ impl JobReady {
     }
 }
 
-/// Wakes everybody who waits for a job, once the transaction commits.
-pub(crate) async fn announce(tx: &mut Tx) -> Result<(), StoreError> {
+/// Announces for all transactions of a process, after they are committed and at most once a [`PAUSE`]. In
+/// each of them a NOTIFY would hold a lock of the whole cluster's until its commit is on disk: all
+/// commits would take turns.
+#[derive(Debug, Clone)]
+pub(crate) struct Announcer(mpsc::Sender<()>);
+
+impl Announcer {
+    /// Begins; it ends with the last clone.
+    pub(crate) fn start(pool: PgPool) -> Self {
+        let (wake, mut wishes) = mpsc::channel(1);
+        tokio::spawn(async move {
+            while wishes.recv().await.is_some() && !pool.is_closed() {
+                if let Err(error) = announce(&pool).await {
+                    tracing::warn!(%error, "cannot announce ready jobs; others find them by polling");
+                }
+                sleep(PAUSE).await;
+            }
+        });
+        Self(wake)
+    }
+
+    /// Announces soon.
+    pub(crate) fn wake(&self) {
+        // Where there is no room, an announcement is about to be made that stands for this one too.
+        let _ = self.0.try_send(());
+    }
+}
+
+async fn announce(pool: &PgPool) -> Result<(), sqlx::Error> {
     sqlx::query!("SELECT pg_notify($1, '')", CHANNEL)
-        .execute(&mut **tx)
+        .execute(pool)
         .await?;
     Ok(())
 }

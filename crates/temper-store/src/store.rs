@@ -1,21 +1,29 @@
-use std::time::Duration;
+use std::{
+    ops::{Deref, DerefMut},
+    time::Duration,
+};
 
 use sqlx::{
-    PgPool, Postgres, Transaction,
+    PgConnection, PgPool, Postgres, Transaction,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use crate::StoreError;
+use crate::{StoreError, ready::Announcer};
 
 /// A pool of connections to Temper's database. Cloning it shares the pool.
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(crate) pool: PgPool,
+    announcer: Announcer,
 }
 
-/// A transaction of the store.
-pub(crate) type Tx = Transaction<'static, Postgres>;
+/// A transaction of the store; dropped, it is rolled back.
+pub(crate) struct Tx {
+    inner: Transaction<'static, Postgres>,
+    announcer: Announcer,
+    readies: bool,
+}
 
 impl Store {
     /// Connects to the database at `url` (`postgres://…`), with at most `connections` at a time.
@@ -25,12 +33,16 @@ impl Store {
     /// When the URL is none or the database does not answer.
     pub async fn connect(url: &str, connections: u32) -> Result<Self, StoreError> {
         let options: PgConnectOptions = url.parse()?;
+        // The statements of the queue differ in no value that a plan could make use of, and planning the
+        // claim takes longer than running it.
+        let options = options.options([("plan_cache_mode", "force_generic_plan")]);
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(Duration::from_secs(10))
             .connect_with(options.application_name("temper"))
             .await?;
-        Ok(Self { pool })
+        let announcer = Announcer::start(pool.clone());
+        Ok(Self { pool, announcer })
     }
 
     /// Brings the tables up to date. Any number of processes may call this at once: they take
@@ -69,6 +81,40 @@ impl Store {
     }
 
     pub(crate) async fn begin(&self) -> Result<Tx, StoreError> {
-        Ok(self.pool.begin().await?)
+        Ok(Tx {
+            inner: self.pool.begin().await?,
+            announcer: self.announcer.clone(),
+            readies: false,
+        })
+    }
+}
+
+impl Tx {
+    /// Notes that jobs become ready by what is written here.
+    pub(crate) fn announce(&mut self) {
+        self.readies = true;
+    }
+
+    /// Commits, and then wakes those who wait for a job if there may be one.
+    pub(crate) async fn commit(self) -> Result<(), StoreError> {
+        self.inner.commit().await?;
+        if self.readies {
+            self.announcer.wake();
+        }
+        Ok(())
+    }
+}
+
+impl Deref for Tx {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.inner
+    }
+}
+
+impl DerefMut for Tx {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.inner
     }
 }

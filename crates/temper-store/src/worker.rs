@@ -4,7 +4,7 @@ use sqlx::types::Json;
 use temper_core::spec::Precision;
 use uuid::Uuid;
 
-use crate::{Store, StoreError, value::column};
+use crate::{JobId, LeaseRef, Store, StoreError, value::column};
 
 /// A worker, and the token under which it calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,56 +90,65 @@ impl Store {
         Ok(())
     }
 
-    /// Notes how much of its device's memory a worker has free, where that differs much from what was
-    /// noted before.
+    /// Notes how much of its device's memory a worker has `free` where it says so and that differs much
+    /// from what was noted before, and gives the leases that it holds by our records.
     ///
     /// # Errors
     /// When the database fails. An unknown worker is none: it is told so when it asks for a job.
-    pub async fn worker_memory(&self, worker: WorkerRef, free: u64) -> Result<(), StoreError> {
-        let free: i64 = column(free, "the memory")?;
-        sqlx::query!(
-            "UPDATE temper.worker SET free_memory_bytes = $3
-            WHERE incarnation = $1 AND token_id = $2
-                AND (free_memory_bytes IS NULL OR abs(free_memory_bytes - $3) > $4)",
+    pub async fn worker_ask(
+        &self,
+        worker: WorkerRef,
+        free: Option<u64>,
+    ) -> Result<Vec<LeaseRef>, StoreError> {
+        let free: Option<i64> = free.map(|free| column(free, "the memory")).transpose()?;
+        let held = sqlx::query!(
+            "WITH noted AS (
+                UPDATE temper.worker SET free_memory_bytes = $3
+                WHERE incarnation = $1 AND token_id = $2
+                    AND $3::bigint IS NOT NULL
+                    AND (free_memory_bytes IS NULL OR abs(free_memory_bytes - $3) > $4)
+            )
+            SELECT job_id, fence FROM temper.lease WHERE incarnation = $1 ORDER BY job_id",
             worker.incarnation,
             worker.token,
             free,
             MUCH_MEMORY,
         )
-        .execute(&self.pool)
+        .fetch_all(&self.pool)
         .await?;
-        Ok(())
+        let leases = held.into_iter().map(|row| LeaseRef {
+            job: JobId(row.job_id),
+            incarnation: worker.incarnation,
+            token: worker.token,
+            fence: row.fence,
+        });
+        Ok(leases.collect())
     }
 }
 
 /// A difference of free memory that is noted, in bytes.
 const MUCH_MEMORY: i64 = 64 << 20;
 
-/// What a claim needs to know of its worker.
-pub(crate) struct WorkerFacts {
-    pub(crate) name: String,
-    pub(crate) device: String,
-}
-
 /// Notes that a worker was heard of, unless that was noted moments ago: polls come often.
 /// To another token than its own the worker is unknown.
-pub(crate) async fn worker_seen(
-    store: &Store,
-    worker: WorkerRef,
-) -> Result<WorkerFacts, StoreError> {
-    sqlx::query_as!(
-        WorkerFacts,
-        "WITH seen AS (
+pub(crate) async fn worker_seen(store: &Store, worker: WorkerRef) -> Result<(), StoreError> {
+    let known = sqlx::query_scalar!(
+        r#"WITH seen AS (
             UPDATE temper.worker SET last_seen_at = now()
             WHERE incarnation = $1 AND token_id = $2
                 AND last_seen_at < now() - interval '5 seconds'
         )
-        SELECT name, device FROM temper.worker
-        WHERE incarnation = $1 AND token_id = $2",
+        SELECT EXISTS (
+            SELECT FROM temper.worker WHERE incarnation = $1 AND token_id = $2
+        ) AS "known!""#,
         worker.incarnation,
         worker.token,
     )
-    .fetch_optional(&store.pool)
-    .await?
-    .ok_or(StoreError::UnknownWorker(worker.incarnation))
+    .fetch_one(&store.pool)
+    .await?;
+    if known {
+        Ok(())
+    } else {
+        Err(StoreError::UnknownWorker(worker.incarnation))
+    }
 }

@@ -94,12 +94,11 @@ impl v1::worker_service_server::WorkerService for Workers {
             .wait
             .and_then(|wait| Duration::try_from(wait).ok())
             .unwrap_or_default();
-        if let Some(free) = result::known("free_memory_bytes", request.free_memory_bytes)? {
-            let noted = self.0.store.worker_memory(worker, free).await;
-            noted.map_err(refused)?;
-        }
+        let free = result::known("free_memory_bytes", request.free_memory_bytes)?;
+        let held = self.0.store.worker_ask(worker, free).await;
+        let held = held.map_err(refused)?;
         if request.idle {
-            self.disown(worker).await?;
+            self.disown(&held).await?;
         }
         let claim = self.claim(worker, wait.min(MAX_WAIT)).await?;
         Ok(Response::new(v1::LeaseResponse {
@@ -246,8 +245,8 @@ impl v1::worker_service_server::WorkerService for Workers {
 
 impl Workers {
     /// Gives back what a worker holds that says it holds nothing.
-    async fn disown(&self, worker: WorkerRef) -> Result<(), Status> {
-        let jobs = self.0.store.leases_disown(worker).await.map_err(refused)?;
+    async fn disown(&self, held: &[LeaseRef]) -> Result<(), Status> {
+        let jobs = self.0.store.leases_disown(held).await.map_err(refused)?;
         for job in jobs {
             tracing::warn!(%job, "a worker knows nothing of its lease: given back");
         }

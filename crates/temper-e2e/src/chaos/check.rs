@@ -114,6 +114,8 @@ pub fn tables(tables: &Tables, jobs: usize, reference: &Reference) -> Findings {
         });
     }
     writers(&mut found, tables);
+    let dangling = &tables.dangling;
+    found.require(dangling.is_empty(), || format!("{dangling:?} lead nowhere"));
     found
 }
 

@@ -13,8 +13,7 @@ use uuid::Uuid;
 
 use super::JobId;
 use crate::{
-    Actor, Store, StoreError, SweepState, audit::audit_note, ready, store::Tx, sweep::jobs,
-    value::column,
+    Actor, Store, StoreError, SweepState, audit::audit_note, store::Tx, sweep::jobs, value::column,
 };
 
 /// What is tried again.
@@ -63,7 +62,7 @@ impl Store {
     ) -> Result<Retried, StoreError> {
         let mut tx = self.begin().await?;
         let retried = retry(&mut tx, sweep, filter).await?;
-        tx.rollback().await?;
+        drop(tx);
         Ok(retried)
     }
 }
@@ -85,7 +84,7 @@ async fn retry(tx: &mut Tx, sweep: Uuid, filter: &JobFilter) -> Result<Retried, 
     let jobs = requeue(tx, &failed).await?;
     let revived = revive(tx, &jobs).await?;
     if !jobs.is_empty() {
-        ready::announce(tx).await?;
+        tx.announce();
     }
     let ids = |jobs: Vec<i64>| jobs.into_iter().map(JobId).collect();
     Ok(Retried {

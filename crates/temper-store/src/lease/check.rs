@@ -15,6 +15,8 @@ pub(crate) struct Held {
     pub(crate) kind: JobKind,
     pub(crate) state: JobState,
     pub(crate) epochs: u32,
+    /// Epochs that are reported.
+    pub(crate) epochs_done: u32,
     pub(crate) fence: i64,
 }
 
@@ -33,7 +35,7 @@ pub(crate) enum Hold {
 /// lock. The attempt of a fence never changes hands, and neither does the worker's token.
 pub(crate) async fn lease_check(tx: &mut Tx, lease: &LeaseRef) -> Result<Hold, StoreError> {
     let row = sqlx::query!(
-        "SELECT kind, state, epochs FROM temper.job
+        "SELECT kind, state, epochs, epochs_done FROM temper.job
         WHERE id = $1 AND state = 'leased' AND fence = $2 AND EXISTS (
             SELECT FROM temper.attempt JOIN temper.worker USING (incarnation)
             WHERE attempt.job_id = job.id AND attempt.fence = job.fence
@@ -54,6 +56,7 @@ pub(crate) async fn lease_check(tx: &mut Tx, lease: &LeaseRef) -> Result<Hold, S
         kind: named(JobKind::from_name, &row.kind, "job kind")?,
         state: named(JobState::from_name, &row.state, "job state")?,
         epochs: stored(row.epochs, "epochs")?,
+        epochs_done: stored(row.epochs_done, "epochs")?,
         fence: lease.fence,
     }))
 }

@@ -12,7 +12,7 @@ use crate::{
     epoch::epochs_count,
     queue::queue_lock,
     value::{column, digest},
-    worker::{WorkerFacts, WorkerRef, worker_seen},
+    worker::{WorkerRef, worker_seen},
 };
 
 struct ClaimRecord {
@@ -46,14 +46,15 @@ impl Store {
         worker: WorkerRef,
         duration: Duration,
     ) -> Result<Option<Claim>, StoreError> {
-        let facts = worker_seen(self, worker).await?;
-        while let Some(record) = self.job_lease(worker, &facts, duration).await? {
+        while let Some(record) = self.job_lease(worker, duration).await? {
             match self.claim_of(worker, record).await {
                 // Its sweep was cancelled at this very moment: there may be another job.
                 Err(StoreError::LeaseLost { .. }) => {}
                 claim => return claim.map(Some),
             }
         }
+        // Nothing is for the unknown, either; they must be told.
+        worker_seen(self, worker).await?;
         Ok(None)
     }
 
@@ -62,10 +63,9 @@ impl Store {
     async fn job_lease(
         &self,
         worker: WorkerRef,
-        facts: &WorkerFacts,
         duration: Duration,
     ) -> Result<Option<ClaimRecord>, StoreError> {
-        let claim = (worker, facts, duration);
+        let claim = (worker, duration);
         let mut look = job_claim(&self.pool, claim, None).await?;
         for _ in 0..MOST_LOOKS {
             let queue = match look {
@@ -91,10 +91,14 @@ impl Store {
             fence: record.fence,
         };
         let spec = record.spec.0;
-        let checkpoints = self.checkpoints_newest(job).await?;
+        // The first lease of a job has nothing to go on from.
+        let checkpoints = if lease.fence > 1 {
+            self.checkpoints_newest(job).await?
+        } else {
+            Vec::new()
+        };
         let artifact = match &spec {
             JobSpec::Train(_) => {
-                // The first lease of a job has nothing to rewind.
                 if lease.fence > 1 {
                     self.epochs_rewind(&lease, checkpoints.first()).await?;
                 }
@@ -139,7 +143,7 @@ impl Store {
     }
 }
 
-/// Chooses, leases and notes the attempt in one statement.
+/// Chooses, leases, and notes the attempt and that the worker was heard of, in one statement.
 ///
 /// A line is what stands in one queue with one footprint; the partial index `job_ready` holds each in the
 /// order wanted. Lines that are not empty are found by going from one to the next in the index, and those
@@ -148,15 +152,14 @@ impl Store {
 /// turns, and the first that nobody else is just taking is leased. It is the only row that is locked.
 async fn job_claim(
     executor: impl PgExecutor<'_>,
-    (worker, facts, duration): (WorkerRef, &WorkerFacts, Duration),
+    (worker, duration): (WorkerRef, Duration),
     locked: Option<i32>,
 ) -> Result<Look, StoreError> {
     let leased = JobState::Queued.after(JobEvent::Leased)?;
     let row = sqlx::query_file!(
         "src/lease/claim.sql",
         worker.incarnation,
-        facts.name,
-        facts.device,
+        worker.token,
         duration.as_secs_f64(),
         leased.as_str(),
         locked,

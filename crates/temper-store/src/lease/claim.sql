@@ -20,7 +20,7 @@ WITH RECURSIVE line AS (
     FROM line
     JOIN temper.queue ON queue.id = line.queue_id
     JOIN temper.footprint ON footprint.id = line.footprint_id
-    JOIN temper.worker ON worker.incarnation = $1
+    JOIN temper.worker ON worker.incarnation = $1 AND worker.token_id = $2
     JOIN turn ON turn.name = queue.owner
     LEFT JOIN temper.sweep AS limiting ON limiting.id = queue.sweep_id
     CROSS JOIN LATERAL (
@@ -48,17 +48,21 @@ WITH RECURSIVE line AS (
     ) AS ready LIMIT 1
 ), claimed AS (
     UPDATE temper.job
-    SET state = $5, fence = job.fence + 1, attempts = job.attempts + 1, message = ''
-    FROM next WHERE job.id = next.id AND (NOT next.limited OR next.queue_id = $6)
+    SET state = $4, fence = job.fence + 1, attempts = job.attempts + 1, message = ''
+    FROM next WHERE job.id = next.id AND (NOT next.limited OR next.queue_id = $5)
     RETURNING job.id, job.key, job.fence, job.attempts, job.owner,
         temper.job_spec(job) AS spec
 ), tried AS (
     INSERT INTO temper.attempt (job_id, number, incarnation, worker, device, fence)
-    SELECT id, attempts, $1, $2, $3, fence FROM claimed
+    SELECT claimed.id, claimed.attempts, $1, worker.name, worker.device, claimed.fence
+    FROM claimed JOIN temper.worker ON worker.incarnation = $1
 ), leased AS (
     INSERT INTO temper.lease (job_id, attempt, incarnation, owner, fence, expires_at)
-    SELECT id, attempts, $1, owner, fence, now() + make_interval(secs => $4)
+    SELECT id, attempts, $1, owner, fence, now() + make_interval(secs => $3)
     FROM claimed
+), seen AS (
+    UPDATE temper.worker SET last_seen_at = now()
+    WHERE incarnation = $1 AND token_id = $2 AND last_seen_at < now() - interval '5 seconds'
 )
 SELECT next.queue_id AS "queue!", claimed.id AS "id?", claimed.key AS "key?",
     claimed.fence AS "fence?", claimed.spec AS "spec?: Json<JobSpec>"

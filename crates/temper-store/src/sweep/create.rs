@@ -11,7 +11,6 @@ use crate::{
     Actor, Store, StoreError,
     audit::audit_note,
     queue::{Wish, queue_find},
-    ready,
     store::Tx,
     value::{column, digest, stored},
 };
@@ -55,7 +54,7 @@ impl Store {
         let detail = json!({ "owner": sweep.owner, "jobs_created": created });
         let method = "SweepService/CreateSweep";
         audit_note(&mut tx, actor, method, Some(id), None, detail).await?;
-        ready::announce(&mut tx).await?;
+        tx.announce();
         tx.commit().await?;
         Ok(SweepCreated {
             id,

@@ -11,9 +11,7 @@ use super::{
     jobs, staging,
     steer::{require_live, sweep_lock},
 };
-use crate::{
-    Actor, Store, StoreError, audit::audit_note, queue::Wish, ready, store::Tx, value::column,
-};
+use crate::{Actor, Store, StoreError, audit::audit_note, queue::Wish, store::Tx, value::column};
 
 /// A sweep with more on its axes.
 #[derive(Debug, Clone, Copy)]
@@ -89,7 +87,7 @@ impl Store {
         let detail = json!({ "jobs_created": created });
         let method = "SweepService/ExtendSweep";
         audit_note(&mut tx, actor, method, Some(sweep), None, detail).await?;
-        ready::announce(&mut tx).await?;
+        tx.announce();
         tx.commit().await?;
         Ok(created)
     }

@@ -3,7 +3,7 @@
 use temper_core::job::{JobEvent, JobState};
 use uuid::Uuid;
 
-use crate::{JobId, StoreError, ready, store::Tx};
+use crate::{JobId, StoreError, store::Tx};
 
 /// Jobs that a sweep wants, or wanted.
 pub(super) async fn jobs_of(tx: &mut Tx, sweep: Uuid) -> Result<Vec<i64>, StoreError> {
@@ -149,17 +149,22 @@ pub(crate) async fn dependents_cancel(tx: &mut Tx, train: JobId) -> Result<(), S
 
 /// Lets what waits for a training know that it has succeeded. Locks the jobs itself.
 pub(crate) async fn dependents_unblock(tx: &mut Tx, train: JobId) -> Result<(), StoreError> {
-    let dependents = dependents_lock(tx, train).await?;
-    if dependents.is_empty() {
-        return Ok(());
-    }
-    sqlx::query!(
-        "UPDATE temper.job SET blocked_by = blocked_by - 1 WHERE id = ANY($1) AND blocked_by > 0",
-        &dependents,
+    let unblocked = sqlx::query!(
+        "WITH dependent AS (
+            SELECT job.id FROM temper.job_dependency AS dependency
+            JOIN temper.job ON job.id = dependency.job_id
+            WHERE dependency.depends_on = $1 ORDER BY job.id FOR NO KEY UPDATE OF job
+        )
+        UPDATE temper.job SET blocked_by = blocked_by - 1
+        FROM dependent WHERE job.id = dependent.id AND blocked_by > 0",
+        train.0,
     )
     .execute(&mut **tx)
     .await?;
-    ready::announce(tx).await
+    if unblocked.rows_affected() > 0 {
+        tx.announce();
+    }
+    Ok(())
 }
 
 /// Locks and gives what depends on a training.

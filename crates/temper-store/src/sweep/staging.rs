@@ -20,6 +20,9 @@ use crate::{
     value::column,
 };
 
+/// For sorting and joining as many rows as a large sweep has.
+const MEMORY: &str = "SET LOCAL work_mem = '64MB'";
+
 const CREATE: &str = "CREATE TEMPORARY TABLE job_staging (
     place integer, key bytea, kind text, blocked_by integer, epochs integer, precision text,
     template_id integer, training_template_id integer, spec jsonb, title text
@@ -84,6 +87,7 @@ pub(super) async fn jobs_insert(
     wish: Wish<'_>,
 ) -> Result<Stored, StoreError> {
     let templates = Templates::insert(tx, expansion.layout()).await?;
+    sqlx::query(MEMORY).execute(&mut **tx).await?;
     sqlx::query(CREATE).execute(&mut **tx).await?;
     copy_in(tx, COPY, rows(expansion, &templates)).await?;
     let version: i32 = column(RESULT_VERSION, "the result version")?;

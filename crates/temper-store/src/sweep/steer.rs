@@ -13,7 +13,6 @@ use crate::{
     Actor, Store, StoreError,
     audit::audit_note,
     queue::{self, queue_find},
-    ready,
     store::Tx,
     value::column,
 };
@@ -274,5 +273,6 @@ pub(super) async fn wish_changed(tx: &mut Tx, sweep: Uuid) -> Result<(), StoreEr
     // before it started, and whoever changes a wish takes the same locks.
     jobs::jobs_lock(tx, &wanted).await?;
     jobs::wishes_refresh(tx, &wanted).await?;
-    ready::announce(tx).await
+    tx.announce();
+    Ok(())
 }

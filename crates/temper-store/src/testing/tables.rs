@@ -129,6 +129,8 @@ pub struct Tables {
     pub artifacts: Vec<ObjectRecord>,
     /// By job, fence and step.
     pub checkpoints: Vec<ObjectRecord>,
+    /// Rows that lead nowhere: their tables, and what tells them there.
+    pub dangling: Vec<(String, String)>,
 }
 
 impl Tables {
@@ -163,6 +165,9 @@ impl Tables {
             points: sqlx::query_as(points).fetch_all(pool).await?,
             artifacts: sqlx::query_as(artifacts).fetch_all(pool).await?,
             checkpoints: sqlx::query_as(checkpoints).fetch_all(pool).await?,
+            dangling: sqlx::query_as("SELECT relation, id FROM temper.dangling")
+                .fetch_all(pool)
+                .await?,
         })
     }
 }

@@ -133,9 +133,9 @@ async fn what_a_job_took_replaces_what_its_sweep_said() -> Result<()> {
     let third = lab.claim(small).await?;
     lab.store().lease_release(&third.lease).await?;
     // What the worker says when it asks outweighs what its device has in all.
-    lab.store().worker_memory(small, 2 * GIB).await?;
+    lab.store().worker_ask(small, Some(2 * GIB)).await?;
     assert_eq!(lab.store().lease_claim(small, LEASE).await?, None);
-    lab.store().worker_memory(small, 3 * GIB).await?;
+    lab.store().worker_ask(small, Some(3 * GIB)).await?;
     let again = lab.claim(small).await?;
     assert_eq!(again.lease.job, third.lease.job);
     Ok(())

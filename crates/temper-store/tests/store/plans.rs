@@ -47,7 +47,7 @@ async fn claim_reads_the_partial_index_and_not_the_history() -> Result<()> {
         let set = AssertSqlSafe(format!("SET plan_cache_mode = {mode}"));
         sqlx::query(set).execute(store.pool()).await?;
         let explain = AssertSqlSafe(format!(
-            "EXPLAIN EXECUTE {name} ('{}', 'w', 'cpu', 60, 'leased', NULL)",
+            "EXPLAIN EXECUTE {name} ('{0}', '{0}', 60, 'leased', NULL)",
             Uuid::nil()
         ));
         let plan: Vec<String> = sqlx::query_scalar(explain).fetch_all(store.pool()).await?;

@@ -54,7 +54,7 @@ async fn training_with_a_gap_in_its_epochs_is_refused() -> Result<()> {
         .epochs_report(&claim.lease, &[epoch(0), epoch(2)])
         .await?;
     let message = refusal(complete(3).await, ErrorKind::FailedPrecondition);
-    assert!(message.contains("1 were reported"), "{message}");
+    assert!(message.contains("2 were reported"), "{message}");
     refusal(complete(2).await, ErrorKind::FailedPrecondition);
     lab.store().epochs_report(&claim.lease, &[epoch(1)]).await?;
     refusal(complete(2).await, ErrorKind::FailedPrecondition);

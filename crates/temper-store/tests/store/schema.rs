@@ -1,4 +1,5 @@
 use anyhow::Result;
+use sqlx::AssertSqlSafe;
 use temper_store::{Store, testing::Database};
 
 #[tokio::test]
@@ -17,6 +18,20 @@ async fn every_table_and_column_says_what_it_is() -> Result<()> {
     .fetch_all(database.pool())
     .await?;
     assert!(silent.is_empty(), "{silent:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_others_lead_to_without_a_foreign_key_cannot_be_deleted() -> Result<()> {
+    let database = Database::new().await?;
+    for table in ["owner", "queue", "footprint", "job_template", "job"] {
+        for (statement, ending) in [("DELETE FROM", ""), ("TRUNCATE", " CASCADE")] {
+            let done = sqlx::query(AssertSqlSafe(format!("{statement} temper.{table}{ending}")))
+                .execute(database.pool());
+            let refused = done.await.unwrap_err().to_string();
+            assert!(refused.contains("never deleted"), "{refused}");
+        }
+    }
     Ok(())
 }
 

@@ -41,6 +41,7 @@ enum Step {
     Pause(Index),
     Resume(Index),
     CancelSweep(Index),
+    DeleteSweep(Index),
     CancelJob(Index),
     Retry(Index),
 }
@@ -58,6 +59,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => index().prop_map(Step::Pause),
         1 => index().prop_map(Step::Resume),
         1 => index().prop_map(Step::CancelSweep),
+        1 => index().prop_map(Step::DeleteSweep),
         1 => index().prop_map(Step::CancelJob),
         2 => index().prop_map(Step::Retry),
     ]
@@ -96,6 +98,7 @@ impl Walk {
         }
         self.lab.let_backoff_pass().await?;
         let tables = Tables::read(self.lab.store()).await?;
+        ensure!(tables.dangling.is_empty(), "{:?}", tables.dangling);
         for job in tables.jobs {
             if let Some(before) = self.jobs.get(&job.id) {
                 follow(before, &job)?;
@@ -156,6 +159,11 @@ impl Walk {
             Step::CancelSweep(sweep) => {
                 store
                     .sweep_cancel(&TESTER, *sweep.get(&self.sweeps))
+                    .await?;
+            }
+            Step::DeleteSweep(sweep) => {
+                store
+                    .sweep_delete(&TESTER, *sweep.get(&self.sweeps), None)
                     .await?;
             }
             Step::CancelJob(job) => {
