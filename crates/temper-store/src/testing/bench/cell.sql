@@ -1,4 +1,4 @@
--- A cell, a training and its evaluation: the INSERTs, UPDATEs and DELETEs of the store, statement by
+-- A cell, a training and its evaluation: what the store inserts, updates and deletes, statement by
 -- statement, in the transactions in which it makes them. It makes more: SELECTs, locks, a NOTIFY.
 \set place :next * :clients + :client_id
 \set next :next + 1
