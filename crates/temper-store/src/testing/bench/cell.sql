@@ -1,5 +1,5 @@
 -- A cell, a training and its evaluation: what the store inserts, updates and deletes, statement by
--- statement, in the transactions in which it makes them. It makes more: SELECTs, locks, a NOTIFY.
+-- statement, in the transactions in which it makes them. It reads and locks besides.
 \set place :next * :clients + :client_id
 \set next :next + 1
 \set train :first_training + :place
