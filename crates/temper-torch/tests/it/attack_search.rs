@@ -118,10 +118,13 @@ fn apgd_equals_pyautoattack() {
         )
         .unwrap();
         assert_eq!(compared, 6);
-        assert!(
-            largest_difference(&best, &get(&format!("{name}.best"))) < 1e-6,
-            "{name}"
-        );
+        // Where the search has converged iterates tie but for rounding, which differs from processor to
+        // processor, and another one may be the best: one of the same logits.
+        let expected = get(&format!("{name}.best"));
+        let images = largest_difference(&best, &expected);
+        let logits = largest_difference(&model(&best), &model(&expected));
+        let is_tied = images < 1e-4 && logits < 1e-5;
+        assert!(images < 1e-6 || is_tied, "{name}: {images}, {logits}");
     }
 }
 
