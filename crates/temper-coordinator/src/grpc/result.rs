@@ -112,13 +112,20 @@ pub fn check_path(name: &str, path: &str, lease: &LeaseRef) -> Result<(), Status
     }
 }
 
+/// Longest time that a worker may tell, 100 years: far beyond it no time is left in the database's calendar.
+const MAX_TIME: Duration = Duration::from_hours(100 * 365 * 24);
+
 /// A length of time that may be absent.
 pub fn duration(
     name: &str,
     time: Option<prost_types::Duration>,
 ) -> Result<Option<Duration>, Status> {
     let read = time.map(Duration::try_from).transpose();
-    read.map_err(|error| bad_field(name, error.to_string()))
+    let read = read.map_err(|error| bad_field(name, error.to_string()))?;
+    if read.is_some_and(|time| time > MAX_TIME) {
+        return Err(bad_field(name, "must be at most 100 years"));
+    }
+    Ok(read)
 }
 
 /// A count that the protocol writes with a sign.

@@ -125,7 +125,7 @@ impl World {
         let cancel = v1::CancelSweepRequest {
             name: given_up.clone(),
         };
-        sweeps.cancel_sweep(cancel).await?;
+        let given_up_etag = sweeps.cancel_sweep(cancel).await?.into_inner().etag;
         let mut admin = AdminServiceClient::new(self.admin.clone());
         let made = admin.create_token(v1::CreateTokenRequest {
             display_name: "spare".to_owned(),
@@ -145,7 +145,7 @@ impl World {
             .with("name", &[&lease.job, &self.finished])
             .with("parent", &[&sweep.name, &lease.job])
             .with("sweep", &[&sweep.name])
-            .with("etag", &[&sweep.etag])
+            .with("etag", &[&sweep.etag, &given_up_etag])
             .with("page_token", &["", &page_token])
             .with("job", &[&lease.job])
             .with("jobs", &[&lease.job])

@@ -199,6 +199,22 @@ async fn what_a_worker_says_in_odd_characters_is_taken_or_refused_but_no_defect(
         .err()
         .context("taken")?;
     ensure!(refused.to_string().contains("NUL"), "{refused:?}");
+    // So long that the database could not tell when it is over, in any claim.
+    let centuries = prost_types::Duration {
+        seconds: 200_000_000_000,
+        nanos: 0,
+    };
+    let request = v1::RegisterRequest {
+        incarnation: worker.incarnation.clone(),
+        worker: "worker".to_owned(),
+        device: "cpu".to_owned(),
+        result_versions: vec![temper_core::spec::RESULT_VERSION],
+        checkpoint_interval: Some(centuries),
+        ..v1::RegisterRequest::default()
+    };
+    let refused = worker.client.register(request).await;
+    let refused = refused.err().context("taken")?;
+    ensure!(fields(&refused) == ["checkpoint_interval"], "{refused:?}");
     let job = worker.lease().await?;
     let lease = job.lease.clone().context("a lease")?;
     let checkpoint = v1::Checkpoint {

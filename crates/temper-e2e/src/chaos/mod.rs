@@ -113,7 +113,8 @@ impl Settings {
     #[must_use]
     pub fn real(seed: u64) -> Self {
         Self {
-            cells: 16,
+            // They are over in a moment each, and a worker is replaced in seconds.
+            cells: 48,
             size: Size {
                 workers: 2,
                 trainer: Trainer::Real,

@@ -44,6 +44,8 @@ impl Plan {
             rng_seed: RngSeed::Fixed(self.seed),
             failure_persistence: None,
             max_shrink_iters: 500,
+            // One runner makes all cases, however many: what does not fit a field's width is made anew.
+            max_local_rejects: u32::MAX,
             ..Config::default()
         })
     }
