@@ -113,8 +113,9 @@ impl Settings {
     #[must_use]
     pub fn real(seed: u64) -> Self {
         Self {
-            // They are over in a moment each, and a worker is replaced in seconds.
+            // There must be work left while a lease runs out, on a fast machine too.
             cells: 48,
+            epochs: 16,
             size: Size {
                 workers: 2,
                 trainer: Trainer::Real,
