@@ -15,8 +15,8 @@ BEGIN
 END
 $$;
 
--- A foreign key costs a statement and a shared lock a row: half of the time that a large sweep took to store, and
--- claims at the same time all locked their one owner. These lead to tables that nothing is deleted from, which
+-- A foreign key costs a statement and a shared lock a row: of a large sweep millions, and claims at the same
+-- time all lock their one owner. These lead to tables that nothing is deleted from, which
 -- a trigger sees to; and the numbers that are stored come from those tables in the same transaction.
 -- temper.dangling shows what would lead nowhere.
 ALTER TABLE temper.job

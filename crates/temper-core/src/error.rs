@@ -103,12 +103,6 @@ impl Violations {
         &self.kept
     }
 
-    /// How many were found beyond those that are kept.
-    #[must_use]
-    pub fn more(&self) -> usize {
-        self.more
-    }
-
     /// How many were found.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -123,11 +117,8 @@ impl Violations {
 
     /// The same, with every field's path below `parent`.
     #[must_use]
-    pub fn below(mut self, parent: &str) -> Self {
-        for violation in &mut self.kept {
-            violation.field = format!("{parent}.{}", violation.field);
-        }
-        self
+    pub fn below(self, parent: &str) -> Self {
+        self.placed(|field| format!("{parent}.{field}"))
     }
 
     /// The same, each under the field that `place` puts it.
@@ -205,7 +196,7 @@ mod tests {
             violations.add("seeds", "is wrong");
         }
         violations.require(false, "seeds", || panic!("described"));
-        assert_eq!(violations.more(), 1);
+        assert_eq!(violations.count(), KEPT + 1);
     }
 
     #[test]

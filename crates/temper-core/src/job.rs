@@ -59,6 +59,21 @@ pub enum JobEvent {
     Retried,
 }
 
+impl JobEvent {
+    /// Every one.
+    pub const ALL: [Self; 9] = [
+        Self::Leased,
+        Self::Completed,
+        Self::FailedForNow,
+        Self::FailedForGood,
+        Self::Released,
+        Self::Expired,
+        Self::Cancelled,
+        Self::Wanted,
+        Self::Retried,
+    ];
+}
+
 /// A transition that a job's life does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a job that is {state:?} cannot become {event:?}")]
@@ -151,21 +166,10 @@ mod tests {
         JobState::Failed,
         JobState::Cancelled,
     ];
-    const EVENTS: [JobEvent; 9] = [
-        JobEvent::Leased,
-        JobEvent::Completed,
-        JobEvent::FailedForNow,
-        JobEvent::FailedForGood,
-        JobEvent::Released,
-        JobEvent::Expired,
-        JobEvent::Cancelled,
-        JobEvent::Wanted,
-        JobEvent::Retried,
-    ];
 
     #[test]
     fn success_is_final() {
-        for event in EVENTS {
+        for event in JobEvent::ALL {
             assert!(JobState::Succeeded.after(event).is_err(), "{event:?}");
         }
     }
@@ -181,7 +185,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_walk_stays_within_the_designed_arrows(
-            walk in prop::collection::vec(prop::sample::select(&EVENTS[..]), 0..40)
+            walk in prop::collection::vec(prop::sample::select(&JobEvent::ALL[..]), 0..40)
         ) {
             let mut state = JobState::Queued;
             for event in walk {

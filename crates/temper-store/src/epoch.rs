@@ -35,23 +35,10 @@ impl Store {
 }
 
 /// Notes that the lease's worker gets on, and in the job how many epochs are there.
-async fn epochs_note(tx: &mut Tx, job: JobId) -> Result<(), StoreError> {
+pub(crate) async fn epochs_note(tx: &mut Tx, job: JobId) -> Result<(), StoreError> {
     sqlx::query!(
         "WITH progress AS (UPDATE temper.lease SET progress_at = now() WHERE job_id = $1)
         UPDATE temper.job SET epochs_done =
-            (SELECT count(*) FROM temper.epoch_metric WHERE epoch_metric.job_id = job.id)
-        WHERE id = $1",
-        job.0,
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-/// Notes in the job how many epochs are there.
-pub(crate) async fn epochs_count(tx: &mut Tx, job: JobId) -> Result<(), StoreError> {
-    sqlx::query!(
-        "UPDATE temper.job SET epochs_done =
             (SELECT count(*) FROM temper.epoch_metric WHERE epoch_metric.job_id = job.id)
         WHERE id = $1",
         job.0,

@@ -33,8 +33,8 @@ impl Store {
     /// When the URL is none or the database does not answer.
     pub async fn connect(url: &str, connections: u32) -> Result<Self, StoreError> {
         let options: PgConnectOptions = url.parse()?;
-        // The statements of the queue differ in no value that a plan could make use of, and planning the
-        // claim takes longer than running it.
+        // The statements of the queue differ in no value that a plan could make use of, and planning a
+        // claim anew each time shows in `make bench-queue`.
         let options = options.options([("plan_cache_mode", "force_generic_plan")]);
         let pool = PgPoolOptions::new()
             .max_connections(connections)

@@ -188,10 +188,8 @@ async fn texts_that_cannot_be_stored_are_the_callers_mistake() -> anyhow::Result
 }
 
 #[tokio::test]
-async fn what_a_worker_says_in_odd_characters_is_taken_or_refused_but_no_defect()
--> anyhow::Result<()> {
+async fn worker_that_tells_what_cannot_be_stored_is_not_registered() -> anyhow::Result<()> {
     let house = House::open().await?;
-    house.submit("").await?;
     let mut worker = Hand::register(&house, "worker").await?;
     let refused = worker
         .register_again("two\0words")
@@ -215,6 +213,15 @@ async fn what_a_worker_says_in_odd_characters_is_taken_or_refused_but_no_defect(
     let refused = worker.client.register(request).await;
     let refused = refused.err().context("taken")?;
     ensure!(fields(&refused) == ["checkpoint_interval"], "{refused:?}");
+    house.close().await
+}
+
+#[tokio::test]
+async fn what_a_worker_says_of_its_job_in_odd_characters_is_taken_or_refused_but_no_defect()
+-> anyhow::Result<()> {
+    let house = House::open().await?;
+    house.submit("").await?;
+    let mut worker = Hand::register(&house, "worker").await?;
     let job = worker.lease().await?;
     let lease = job.lease.clone().context("a lease")?;
     let checkpoint = v1::Checkpoint {

@@ -9,7 +9,7 @@ use temper_core::{
 use super::{Claim, LeaseRef, lease_hold};
 use crate::{
     Checkpoint, JobId, Store, StoreError,
-    epoch::epochs_count,
+    epoch::epochs_note,
     queue::queue_lock,
     value::{column, digest},
     worker::{WorkerRef, worker_seen},
@@ -136,7 +136,7 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         if gone.rows_affected() > 0 {
-            epochs_count(&mut tx, lease.job).await?;
+            epochs_note(&mut tx, lease.job).await?;
         }
         tx.commit().await?;
         Ok(())

@@ -17,18 +17,6 @@ use uuid::Uuid;
 
 use crate::lab::{LEASE, Lab, Submission, TESTER, failure, spec};
 
-const EVENTS: [JobEvent; 9] = [
-    JobEvent::Leased,
-    JobEvent::Completed,
-    JobEvent::FailedForNow,
-    JobEvent::FailedForGood,
-    JobEvent::Released,
-    JobEvent::Expired,
-    JobEvent::Cancelled,
-    JobEvent::Wanted,
-    JobEvent::Retried,
-];
-
 /// What somebody does. Claims are taken from all that there ever were: a worker may be late.
 #[derive(Debug, Clone)]
 enum Step {
@@ -195,7 +183,7 @@ fn follow(before: &JobRecord, now: &JobRecord) -> Result<()> {
     let (from, to) = (state(before)?, state(now)?);
     let leads = |event: &JobEvent| from.after(*event) == Ok(to);
     ensure!(
-        from == to || EVENTS.iter().any(leads),
+        from == to || JobEvent::ALL.iter().any(leads),
         "{before:?} became {now:?}"
     );
     // A fence only grows, and by a lease alone.
