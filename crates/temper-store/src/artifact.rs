@@ -44,38 +44,16 @@ impl Store {
             None => Err(no_result(self, job, "trained model").await),
         }
     }
-
-    /// The model that an evaluation measures, once there is one: chosen as in `artifact_get`.
-    pub(crate) async fn artifact_measured(
-        &self,
-        evaluation: JobId,
-        selection: Selection,
-    ) -> Result<Option<Artifact>, StoreError> {
-        sqlx::query_as!(
-            ArtifactRecord,
-            "SELECT artifact.path, artifact.sha256, artifact.size
-            FROM temper.job_dependency AS dependency
-            JOIN temper.artifact ON artifact.job_id = dependency.depends_on
-            WHERE dependency.job_id = $1 AND artifact.selection IN ($2, 'last')
-            ORDER BY artifact.selection = $2 DESC LIMIT 1",
-            evaluation.0,
-            selection.as_str(),
-        )
-        .fetch_optional(&self.pool)
-        .await?
-        .map(ArtifactRecord::into_artifact)
-        .transpose()
-    }
 }
 
-struct ArtifactRecord {
-    path: String,
-    sha256: Vec<u8>,
-    size: i64,
+pub(crate) struct ArtifactRecord {
+    pub(crate) path: String,
+    pub(crate) sha256: Vec<u8>,
+    pub(crate) size: i64,
 }
 
 impl ArtifactRecord {
-    fn into_artifact(self) -> Result<Artifact, StoreError> {
+    pub(crate) fn into_artifact(self) -> Result<Artifact, StoreError> {
         let sha256 = digest(&self.sha256, "digest of an artifact")?;
         Ok(Artifact {
             path: self.path,

@@ -2,7 +2,13 @@ use std::collections::HashSet;
 
 use temper_core::report::EpochMetrics;
 
-use crate::{JobId, LeaseRef, Store, StoreError, lease::lease_hold, store::Tx, value::column};
+use crate::{
+    JobId, LeaseRef, Store, StoreError,
+    coalesce::Write,
+    lease::{Held, repeated_late},
+    store::Tx,
+    value::column,
+};
 
 impl Store {
     /// Stores epochs of a training; one reported before is replaced.
@@ -15,23 +21,65 @@ impl Store {
         lease: &LeaseRef,
         epochs: &[EpochMetrics],
     ) -> Result<(), StoreError> {
-        let columns = EpochColumns::of(lease.job, epochs)?;
-        let mut tx = self.begin().await?;
-        let held = lease_hold(&mut tx, lease).await?;
-        if let Some(epoch) = epochs.iter().map(|metrics| metrics.epoch).max()
-            && epoch >= held.epochs
-        {
-            let reason = format!("it has {} epochs, none with number {epoch}", held.epochs);
-            return Err(StoreError::Mismatch {
-                job: lease.job,
-                reason,
-            });
-        }
-        columns.upsert(&mut tx, lease).await?;
-        epochs_note(&mut tx, lease.job).await?;
-        tx.commit().await?;
-        Ok(())
+        let report = EpochReport::of(*lease, epochs)?;
+        self.reports.call(report).await
     }
+}
+
+/// Epochs that a worker tells.
+#[derive(Debug)]
+pub(crate) struct EpochReport {
+    lease: LeaseRef,
+    epochs: Vec<EpochMetrics>,
+}
+
+impl EpochReport {
+    fn of(lease: LeaseRef, epochs: &[EpochMetrics]) -> Result<Self, StoreError> {
+        let (job, mut seen) = (lease.job, HashSet::new());
+        for metrics in epochs {
+            let reason = objection(metrics).unwrap_or("it is there twice");
+            if objection(metrics).is_some() || !seen.insert(metrics.epoch) {
+                let reason = format!("epoch {}: {reason}", metrics.epoch);
+                return Err(StoreError::Mismatch { job, reason });
+            }
+        }
+        let epochs = epochs.to_vec();
+        Ok(Self { lease, epochs })
+    }
+}
+
+impl Write for EpochReport {
+    fn lease(&self) -> &LeaseRef {
+        &self.lease
+    }
+
+    async fn store(tx: &mut Tx, reports: &[(Held, Self)]) -> Result<(), StoreError> {
+        let mut columns = EpochColumns::default();
+        for (held, report) in reports {
+            require_epochs(held, &report.epochs)?;
+            for metrics in &report.epochs {
+                columns.push(held, metrics)?;
+            }
+        }
+        let jobs: Vec<i64> = reports.iter().map(|(held, _)| held.job.0).collect();
+        columns.upsert(tx, &jobs).await
+    }
+
+    fn repeated(&self) -> Result<(), StoreError> {
+        Err(repeated_late(&self.lease))
+    }
+}
+
+fn require_epochs(held: &Held, epochs: &[EpochMetrics]) -> Result<(), StoreError> {
+    let last = epochs.iter().map(|metrics| metrics.epoch).max();
+    let Some(epoch) = last.filter(|epoch| *epoch >= held.epochs) else {
+        return Ok(());
+    };
+    let reason = format!("it has {} epochs, none with number {epoch}", held.epochs);
+    Err(StoreError::Mismatch {
+        job: held.job,
+        reason,
+    })
 }
 
 /// Notes that the lease's worker gets on, and in the job how many epochs are there.
@@ -51,6 +99,8 @@ pub(crate) async fn epochs_note(tx: &mut Tx, job: JobId) -> Result<(), StoreErro
 /// Epochs as columns, which is how one statement takes any number of them.
 #[derive(Default)]
 struct EpochColumns {
+    jobs: Vec<i64>,
+    fences: Vec<i64>,
     epochs: Vec<i32>,
     epsilons: Vec<f64>,
     learning_rates: Vec<f64>,
@@ -62,50 +112,27 @@ struct EpochColumns {
 }
 
 impl EpochColumns {
-    fn of(job: JobId, epochs: &[EpochMetrics]) -> Result<Self, StoreError> {
-        let (mut columns, mut seen) = (Self::default(), HashSet::new());
-        for metrics in epochs {
-            if let Some(reason) = objection(metrics) {
-                let reason = format!("epoch {}: {reason}", metrics.epoch);
-                return Err(StoreError::Mismatch { job, reason });
-            }
-            let epoch = column(metrics.epoch, "the epoch")?;
-            if !seen.insert(epoch) {
-                let reason = format!("epoch {epoch} is there twice");
-                return Err(StoreError::Mismatch { job, reason });
-            }
-            columns.epochs.push(epoch);
-            columns.epsilons.push(metrics.epsilon);
-            columns.learning_rates.push(metrics.learning_rate);
-            columns.train_losses.push(metrics.train_loss);
-            columns
-                .validation_accuracies
-                .push(metrics.validation_accuracy);
-            columns
-                .validation_robust_accuracies
-                .push(metrics.validation_robust_accuracy);
-            columns.images_per_second.push(metrics.images_per_second);
-            columns.loading_shares.push(metrics.loading_share);
-        }
-        Ok(columns)
+    fn push(&mut self, held: &Held, metrics: &EpochMetrics) -> Result<(), StoreError> {
+        self.jobs.push(held.job.0);
+        self.fences.push(held.fence);
+        self.epochs.push(column(metrics.epoch, "the epoch")?);
+        self.epsilons.push(metrics.epsilon);
+        self.learning_rates.push(metrics.learning_rate);
+        self.train_losses.push(metrics.train_loss);
+        self.validation_accuracies.push(metrics.validation_accuracy);
+        self.validation_robust_accuracies
+            .push(metrics.validation_robust_accuracy);
+        self.images_per_second.push(metrics.images_per_second);
+        self.loading_shares.push(metrics.loading_share);
+        Ok(())
     }
 
-    async fn upsert(&self, tx: &mut Tx, lease: &LeaseRef) -> Result<(), StoreError> {
-        sqlx::query!(
-            "INSERT INTO temper.epoch_metric (job_id, fence, epoch, epsilon, learning_rate,
-                train_loss, validation_accuracy, validation_robust_accuracy, images_per_second,
-                loading_share)
-            SELECT $1, $2, row.* FROM unnest($3::int[], $4::float8[], $5::float8[], $6::float8[],
-                $7::float8[], $8::float8[], $9::float8[], $10::float8[]) AS row
-            ON CONFLICT (job_id, epoch) DO UPDATE SET fence = excluded.fence,
-                epsilon = excluded.epsilon, learning_rate = excluded.learning_rate,
-                train_loss = excluded.train_loss,
-                validation_accuracy = excluded.validation_accuracy,
-                validation_robust_accuracy = excluded.validation_robust_accuracy,
-                images_per_second = excluded.images_per_second,
-                loading_share = excluded.loading_share, reported_at = now()",
-            lease.job.0,
-            lease.fence,
+    /// Stores them all, and notes in these jobs how many are there.
+    async fn upsert(&self, tx: &mut Tx, jobs: &[i64]) -> Result<(), StoreError> {
+        sqlx::query_file!(
+            "src/epoch/report.sql",
+            &self.jobs,
+            &self.fences,
             &self.epochs,
             &self.epsilons,
             &self.learning_rates,
@@ -114,6 +141,7 @@ impl EpochColumns {
             &self.validation_robust_accuracies as _,
             &self.images_per_second,
             &self.loading_shares,
+            jobs,
         )
         .execute(&mut **tx)
         .await?;

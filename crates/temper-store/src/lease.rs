@@ -12,7 +12,9 @@ use temper_core::{
 };
 use uuid::Uuid;
 
-pub(crate) use check::{Held, Hold, lease_check, lease_hold, progress_note};
+pub(crate) use check::{
+    Held, Hold, lease_check, lease_hold, leases_try, progress_note, repeated_late,
+};
 
 use crate::{
     Artifact, AttemptOutcome, Checkpoint, JobId, Store, StoreError,

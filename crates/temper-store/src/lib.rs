@@ -6,12 +6,15 @@
 //! **Locks.** Rows of `job` are the only ones that are waited for, always in ascending order of
 //! their ids and always `FOR NO KEY UPDATE` (which foreign keys do not wait for). A training has a
 //! smaller id than its evaluations, so that a job may lock those that depend on it. A lease is
-//! inserted and deleted only under its job's lock.
+//! inserted and deleted only under its job's lock. What many workers write in the same moment goes
+//! into one transaction (`coalesce.rs`), which waits for no lock: what others have locked is left
+//! to a transaction of its own, which does.
 
 mod artifact;
 mod attempt;
 mod audit;
 mod checkpoint;
+mod coalesce;
 mod complete;
 mod copy;
 mod curve;

@@ -9,12 +9,28 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use crate::{StoreError, ready::Announcer};
+use crate::{
+    StoreError,
+    coalesce::Coalescer,
+    complete::{CompletedEvaluation, CompletedTraining},
+    epoch::EpochReport,
+    ready::Announcer,
+};
 
 /// A pool of connections to Temper's database. Cloning it shares the pool.
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(crate) pool: PgPool,
+    base: Base,
+    pub(crate) reports: Coalescer<EpochReport>,
+    pub(crate) trainings: Coalescer<CompletedTraining>,
+    pub(crate) evaluations: Coalescer<CompletedEvaluation>,
+}
+
+/// What a transaction needs.
+#[derive(Debug, Clone)]
+pub(crate) struct Base {
+    pool: PgPool,
     announcer: Announcer,
 }
 
@@ -42,7 +58,17 @@ impl Store {
             .connect_with(options.application_name("temper"))
             .await?;
         let announcer = Announcer::start(pool.clone());
-        Ok(Self { pool, announcer })
+        let base = Base {
+            pool: pool.clone(),
+            announcer,
+        };
+        Ok(Self {
+            pool,
+            reports: Coalescer::start(base.clone()),
+            trainings: Coalescer::start(base.clone()),
+            evaluations: Coalescer::start(base.clone()),
+            base,
+        })
     }
 
     /// Brings the tables up to date. Any number of processes may call this at once: they take
@@ -80,6 +106,12 @@ impl Store {
         &self.pool
     }
 
+    pub(crate) async fn begin(&self) -> Result<Tx, StoreError> {
+        self.base.begin().await
+    }
+}
+
+impl Base {
     pub(crate) async fn begin(&self) -> Result<Tx, StoreError> {
         Ok(Tx {
             inner: self.pool.begin().await?,

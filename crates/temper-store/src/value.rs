@@ -51,19 +51,15 @@ pub(crate) struct PointColumns {
 }
 
 impl PointColumns {
-    pub(crate) fn of(points: &[Point]) -> Result<Self, StoreError> {
-        let mut columns = Self::default();
-        for point in points {
-            columns
-                .numerators
-                .push(column(point.epsilon.numerator(), "the epsilon")?);
-            columns
-                .denominators
-                .push(column(point.epsilon.denominator(), "the epsilon")?);
-            columns.correct.push(column(point.correct, "the count")?);
-            columns.samples.push(column(point.samples, "the count")?);
-        }
-        Ok(columns)
+    pub(crate) fn push(&mut self, point: &Point) -> Result<(), StoreError> {
+        let epsilon = &point.epsilon;
+        self.numerators
+            .push(column(epsilon.numerator(), "the epsilon")?);
+        self.denominators
+            .push(column(epsilon.denominator(), "the epsilon")?);
+        self.correct.push(column(point.correct, "the count")?);
+        self.samples.push(column(point.samples, "the count")?);
+        Ok(())
     }
 
     pub(crate) fn into_points(self) -> Result<Vec<Point>, StoreError> {

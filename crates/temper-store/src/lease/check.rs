@@ -1,6 +1,9 @@
 //! The fence: who may write to a job.
 
+use std::collections::HashMap;
+
 use temper_core::job::{JobKind, JobState};
+use uuid::Uuid;
 
 use super::LeaseRef;
 use crate::{
@@ -61,17 +64,60 @@ pub(crate) async fn lease_check(tx: &mut Tx, lease: &LeaseRef) -> Result<Hold, S
     }))
 }
 
+/// Locks those of the leases' jobs that their writers may write to and that nobody else has locked, and
+/// gives what it locked. Waits for no lock, so that many jobs can be locked at once in any order.
+pub(crate) async fn leases_try(
+    tx: &mut Tx,
+    leases: &[LeaseRef],
+) -> Result<HashMap<JobId, Held>, StoreError> {
+    let jobs: Vec<i64> = leases.iter().map(|lease| lease.job.0).collect();
+    let fences: Vec<i64> = leases.iter().map(|lease| lease.fence).collect();
+    let incarnations: Vec<Uuid> = leases.iter().map(|lease| lease.incarnation).collect();
+    let tokens: Vec<Uuid> = leases.iter().map(|lease| lease.token).collect();
+    let rows = sqlx::query!(
+        "SELECT job.id, job.kind, job.state, job.epochs, job.epochs_done, job.fence
+        FROM unnest($1::bigint[], $2::bigint[], $3::uuid[], $4::uuid[])
+            AS lease (job_id, fence, incarnation, token)
+        JOIN temper.job ON job.id = lease.job_id AND job.fence = lease.fence
+        WHERE job.state = 'leased' AND EXISTS (
+            SELECT FROM temper.attempt JOIN temper.worker USING (incarnation)
+            WHERE attempt.job_id = job.id AND attempt.fence = job.fence
+                AND attempt.incarnation = lease.incarnation AND worker.token_id = lease.token
+        ) FOR NO KEY UPDATE OF job SKIP LOCKED",
+        &jobs,
+        &fences,
+        &incarnations,
+        &tokens,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    let held = rows.into_iter().map(|row| {
+        let held = Held {
+            job: JobId(row.id),
+            kind: named(JobKind::from_name, &row.kind, "job kind")?,
+            state: named(JobState::from_name, &row.state, "job state")?,
+            epochs: stored(row.epochs, "epochs")?,
+            epochs_done: stored(row.epochs_done, "epochs")?,
+            fence: row.fence,
+        };
+        Ok((held.job, held))
+    });
+    held.collect()
+}
+
 /// Like [`lease_check`], for writers that have nothing to repeat after their result.
 pub(crate) async fn lease_hold(tx: &mut Tx, lease: &LeaseRef) -> Result<Held, StoreError> {
     match lease_check(tx, lease).await? {
         Hold::Live(held) => Ok(held),
-        Hold::Accepted => {
-            let reason = "its result has been accepted".to_owned();
-            Err(StoreError::LeaseLost {
-                job: lease.job,
-                reason,
-            })
-        }
+        Hold::Accepted => Err(repeated_late(lease)),
+    }
+}
+
+/// The answer to a writer whose result has been accepted and who writes on.
+pub(crate) fn repeated_late(lease: &LeaseRef) -> StoreError {
+    StoreError::LeaseLost {
+        job: lease.job,
+        reason: "its result has been accepted".to_owned(),
     }
 }
 

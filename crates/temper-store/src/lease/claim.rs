@@ -9,6 +9,7 @@ use temper_core::{
 use super::{Claim, LeaseRef, lease_hold};
 use crate::{
     Checkpoint, JobId, Store, StoreError,
+    artifact::ArtifactRecord,
     epoch::epochs_note,
     queue::queue_lock,
     value::{column, digest},
@@ -20,6 +21,8 @@ struct ClaimRecord {
     key: Vec<u8>,
     fence: i64,
     spec: Json<JobSpec>,
+    /// The model to measure, of an evaluation.
+    artifact: Option<ArtifactRecord>,
 }
 
 /// What a look at the queue comes to.
@@ -97,22 +100,17 @@ impl Store {
         } else {
             Vec::new()
         };
-        let artifact = match &spec {
-            JobSpec::Train(_) => {
-                if lease.fence > 1 {
-                    self.epochs_rewind(&lease, checkpoints.first()).await?;
-                }
-                None
-            }
-            JobSpec::Evaluate(spec) => self.artifact_measured(job, spec.model).await?,
-        };
+        if matches!(spec, JobSpec::Train(_)) && lease.fence > 1 {
+            self.epochs_rewind(&lease, checkpoints.first()).await?;
+        }
+        let artifact = record.artifact.map(ArtifactRecord::into_artifact);
         let key = digest(&record.key, "job key")?;
         Ok(Claim {
             lease,
             key,
             spec,
             checkpoints,
-            artifact,
+            artifact: artifact.transpose()?,
         })
     }
 
@@ -169,12 +167,17 @@ async fn job_claim(
     let Some(row) = row else {
         return Ok(Look::Nothing);
     };
+    let artifact = match (row.path, row.sha256, row.size) {
+        (Some(path), Some(sha256), Some(size)) => Some(ArtifactRecord { path, sha256, size }),
+        _ => None,
+    };
     Ok(match (row.id, row.key, row.fence, row.spec) {
         (Some(id), Some(key), Some(fence), Some(spec)) => Look::Claimed(Box::new(ClaimRecord {
             id,
             key,
             fence,
             spec,
+            artifact,
         })),
         _ => Look::Limited(row.queue),
     })

@@ -65,5 +65,13 @@ WITH RECURSIVE line AS (
     WHERE incarnation = $1 AND token_id = $2 AND last_seen_at < now() - interval '5 seconds'
 )
 SELECT next.queue_id AS "queue!", claimed.id AS "id?", claimed.key AS "key?",
-    claimed.fence AS "fence?", claimed.spec AS "spec?: Json<JobSpec>"
+    claimed.fence AS "fence?", claimed.spec AS "spec?: Json<JobSpec>",
+    measured.path AS "path?", measured.sha256 AS "sha256?", measured.size AS "size?"
 FROM next LEFT JOIN claimed ON true
+LEFT JOIN LATERAL (
+    SELECT artifact.path, artifact.sha256, artifact.size
+    FROM temper.job_dependency AS dependency
+    JOIN temper.artifact ON artifact.job_id = dependency.depends_on
+    WHERE dependency.job_id = claimed.id AND artifact.selection IN (claimed.spec ->> 'model', 'last')
+    ORDER BY artifact.selection = claimed.spec ->> 'model' DESC LIMIT 1
+) AS measured ON true

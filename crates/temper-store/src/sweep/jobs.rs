@@ -147,26 +147,6 @@ pub(crate) async fn dependents_cancel(tx: &mut Tx, train: JobId) -> Result<(), S
     cancel(tx, &dependents, &format!("training job {train} failed")).await
 }
 
-/// Lets what waits for a training know that it has succeeded. Locks the jobs itself.
-pub(crate) async fn dependents_unblock(tx: &mut Tx, train: JobId) -> Result<(), StoreError> {
-    let unblocked = sqlx::query!(
-        "WITH dependent AS (
-            SELECT job.id FROM temper.job_dependency AS dependency
-            JOIN temper.job ON job.id = dependency.job_id
-            WHERE dependency.depends_on = $1 ORDER BY job.id FOR NO KEY UPDATE OF job
-        )
-        UPDATE temper.job SET blocked_by = blocked_by - 1
-        FROM dependent WHERE job.id = dependent.id AND blocked_by > 0",
-        train.0,
-    )
-    .execute(&mut **tx)
-    .await?;
-    if unblocked.rows_affected() > 0 {
-        tx.announce();
-    }
-    Ok(())
-}
-
 /// Locks and gives what depends on a training.
 pub(crate) async fn dependents_lock(tx: &mut Tx, train: JobId) -> Result<Vec<i64>, StoreError> {
     Ok(sqlx::query_scalar!(

@@ -20,5 +20,6 @@ mod schema;
 mod sharing;
 mod steering;
 mod sweeps;
+mod together;
 mod walks;
 mod withdrawals;
