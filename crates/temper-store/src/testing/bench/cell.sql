@@ -1,5 +1,5 @@
--- A cell, a training and its evaluation: what the store inserts, updates and deletes, statement by
--- statement, in the transactions in which it makes them. It reads and locks besides.
+-- A cell, a training and its evaluation: what the store inserts, updates and deletes for one worker, statement by
+-- statement, a transaction a call. It reads and locks besides, and writes for several workers at once.
 \set place :next * :clients + :client_id
 \set next :next + 1
 \set train :first_training + :place
@@ -20,7 +20,7 @@ WITH claimed AS (
 )
 SELECT id, fence FROM claimed;
 
--- Its epochs are reported (epoch.rs).
+-- Its epochs are reported (epoch/report.sql).
 BEGIN;
 INSERT INTO bench.epoch_metric (job_id, fence, epoch, epsilon, learning_rate, train_loss,
     validation_accuracy, validation_robust_accuracy, images_per_second, loading_share)
@@ -34,7 +34,7 @@ UPDATE bench.lease SET progress_at = now() WHERE job_id = :train;
 UPDATE bench.job SET epochs_done = 5, changed_in = pg_current_xact_id() WHERE id = :train;
 COMMIT;
 
--- It is completed (complete.rs), and its evaluation is free (sweep/jobs.rs).
+-- It is completed, and its evaluation is free (complete/train.sql).
 BEGIN;
 INSERT INTO bench.artifact (job_id, selection, epoch, path, sha256, size)
 VALUES (:train::bigint, 'last', NULL, repeat('0', 64) || '/1/model.safetensors', sha256('model'), 10000000);
@@ -66,7 +66,7 @@ WITH claimed AS (
 )
 SELECT id, fence FROM claimed;
 
--- It is completed (complete.rs).
+-- It is completed (complete/evaluate.sql).
 BEGIN;
 INSERT INTO bench.evaluation (job_id, ordinal, epsilon_num, epsilon_den, correct, samples)
 SELECT :evaluate::bigint, ordinal, ordinal, 255, 90 - 10 * ordinal, 100 FROM generate_series(0, 4) AS ordinal;
