@@ -1,5 +1,8 @@
 //! `ResultsService`. Handlers are thin: decode, one call, encode.
 
+use std::pin::Pin;
+
+use futures::Stream;
 use temper_core::{
     ErrorKind,
     curve::{CurveError, Summary},
@@ -57,6 +60,72 @@ impl v1::results_service_server::ResultsService for Results {
         let groups = groups.into_iter().map(encode).collect();
         Ok(Response::new(v1::AggregateCurvesResponse { groups }))
     }
+
+    type ExportStream =
+        Pin<Box<dyn Stream<Item = Result<v1::ExportResponse, Status>> + Send + 'static>>;
+
+    async fn export(
+        &self,
+        _: Request<v1::ExportRequest>,
+    ) -> Result<Response<Self::ExportStream>, Status> {
+        Err(Status::unimplemented("to come"))
+    }
+
+    async fn list_curves(
+        &self,
+        _: Request<v1::ListCurvesRequest>,
+    ) -> Result<Response<v1::ListCurvesResponse>, Status> {
+        Err(Status::unimplemented("to come"))
+    }
+
+    async fn expected_robustness(
+        &self,
+        _: Request<v1::ExpectedRobustnessRequest>,
+    ) -> Result<Response<v1::ExpectedRobustnessResponse>, Status> {
+        Err(Status::unimplemented("to come"))
+    }
+
+    async fn compare_schedules(
+        &self,
+        _: Request<v1::CompareSchedulesRequest>,
+    ) -> Result<Response<v1::CompareSchedulesResponse>, Status> {
+        Err(Status::unimplemented("to come"))
+    }
+
+    async fn leaderboard(
+        &self,
+        _: Request<v1::LeaderboardRequest>,
+    ) -> Result<Response<v1::LeaderboardResponse>, Status> {
+        Err(Status::unimplemented("to come"))
+    }
+
+    async fn diagnose_transfer(
+        &self,
+        _: Request<v1::DiagnoseTransferRequest>,
+    ) -> Result<Response<v1::DiagnoseTransferResponse>, Status> {
+        Err(Status::unimplemented("to come"))
+    }
+
+    async fn sensitivity(
+        &self,
+        _: Request<v1::SensitivityRequest>,
+    ) -> Result<Response<v1::SensitivityResponse>, Status> {
+        Err(Status::unimplemented("to come"))
+    }
+
+    async fn compare_with_published(
+        &self,
+        _: Request<v1::CompareWithPublishedRequest>,
+    ) -> Result<Response<v1::CompareWithPublishedResponse>, Status> {
+        Err(Status::unimplemented("to come"))
+    }
+
+    async fn list_published(
+        &self,
+        _: Request<v1::ListPublishedRequest>,
+    ) -> Result<Response<v1::ListPublishedResponse>, Status> {
+        Err(Status::unimplemented("to come"))
+    }
 }
 
 fn encode(group: Group) -> v1::CurveGroup {
@@ -81,6 +150,9 @@ fn encode(group: Group) -> v1::CurveGroup {
                 accuracy: Some(estimate(summary)),
             })
             .collect(),
+        axes: Vec::new(),
+        training_seed: None,
+        missing: Vec::new(),
         mode: group.of.facts.mode.as_str().to_owned(),
         attack: temper_core::attack::name(&group.of.facts.attacks),
         samples: group.samples,
@@ -102,6 +174,9 @@ fn estimate(summary: Summary) -> v1::Estimate {
     v1::Estimate {
         mean: summary.mean,
         standard_deviation: summary.standard_deviation,
+        lower: None,
+        upper: None,
+        count: u32::try_from(summary.count).unwrap_or(u32::MAX),
     }
 }
 

@@ -36,12 +36,12 @@ pub struct Args {
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let client = args.results.connect().await?;
     let answer = connection::call(|| {
-        let (mut client, sweep) = (client.clone(), args.sweep.to_string());
-        async move {
-            client
-                .aggregate_curves(AggregateCurvesRequest { sweep })
-                .await
-        }
+        let mut client = client.clone();
+        let request = AggregateCurvesRequest {
+            sweep: args.sweep.to_string(),
+            ..Default::default()
+        };
+        async move { client.aggregate_curves(request).await }
     })
     .await?;
     if let Some(path) = &args.svg {
@@ -135,6 +135,7 @@ fn estimate(estimate: Option<Estimate>) -> String {
     let Some(Estimate {
         mean,
         standard_deviation,
+        ..
     }) = estimate
     else {
         return "-".to_owned();
@@ -201,10 +202,12 @@ mod tests {
             clean_accuracy: Some(Estimate {
                 mean: 0.72,
                 standard_deviation: Some(0.0123),
+                ..Estimate::default()
             }),
             robust_accuracy: Some(Estimate {
                 mean: 0.27,
                 standard_deviation: None,
+                ..Estimate::default()
             }),
             ..Default::default()
         }
@@ -252,6 +255,7 @@ mod tests {
             audit_gap: Some(Estimate {
                 mean: 0.004,
                 standard_deviation: Some(0.001),
+                ..Estimate::default()
             }),
             ..group()
         };
