@@ -4,21 +4,11 @@ use std::collections::BTreeSet;
 
 use temper_core::{
     Epsilon,
-    curve::{CurveError, Point, Summary, expected_robustness, summarise},
+    curve::{CurveError, Distribution, ExpectationError, Figures, Point},
     report::MaskingFlag,
+    statistics::{Summary, summarise},
 };
 use temper_store::CellCurve;
-
-/// What one curve says.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Figures {
-    /// Accuracy without a perturbation, in `[0, 1]`.
-    pub clean: f64,
-    /// Accuracy at the grid's end, in `[0, 1]`.
-    pub robust: f64,
-    /// Normalised area under the curve, in `[0, 1]`.
-    pub expected: f64,
-}
 
 /// Cells that differ in nothing but their seed, and one of their evaluations.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,25 +39,11 @@ pub struct Group {
     pub flagged_count: usize,
 }
 
-/// What one curve says.
-///
-/// # Errors
-/// When the points are no curve.
-pub fn figures(points: &[Point]) -> Result<Figures, CurveError> {
-    let expected = expected_robustness(points)?;
-    let (first, last) = points.first().zip(points.last()).ok_or(CurveError::Empty)?;
-    Ok(Figures {
-        clean: first.accuracy(),
-        robust: last.accuracy(),
-        expected,
-    })
-}
-
 /// Groups a sweep's curves, in the order in which their groups first appear.
 ///
 /// # Errors
 /// When the points of a cell are no curve.
-pub fn group(curves: Vec<CellCurve>) -> Result<Vec<Group>, CurveError> {
+pub fn group(curves: Vec<CellCurve>) -> Result<Vec<Group>, ExpectationError> {
     let mut groups: Vec<Vec<CellCurve>> = Vec::new();
     for curve in curves {
         match groups.iter_mut().find(|group| belongs(&curve, &group[0])) {
@@ -86,14 +62,14 @@ fn belongs(curve: &CellCurve, other: &CellCurve) -> bool {
         && curve.schedule == other.schedule
 }
 
-fn summarised(cells: Vec<CellCurve>) -> Result<Group, CurveError> {
+fn summarised(cells: Vec<CellCurve>) -> Result<Group, ExpectationError> {
     let curves: Vec<&[Point]> = cells
         .iter()
         .filter_map(|cell| cell.points.as_deref())
         .collect();
     let figures = curves
         .iter()
-        .map(|points| figures(points))
+        .map(|points| Figures::of(points, &Distribution::default()))
         .collect::<Result<Vec<_>, _>>()?;
     let summary =
         |value: fn(&Figures) -> f64| summarise(&figures.iter().map(value).collect::<Vec<_>>());

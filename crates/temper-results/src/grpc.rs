@@ -5,8 +5,9 @@ use std::pin::Pin;
 use futures::Stream;
 use temper_core::{
     ErrorKind,
-    curve::{CurveError, Summary},
+    curve::{Distribution, ExpectationError, Figures},
     report::MaskingFlag,
+    statistics::Summary,
 };
 use temper_proto::{JobName, SweepName, v1};
 use temper_service::{server::Server, status};
@@ -32,7 +33,8 @@ impl v1::results_service_server::ResultsService for Results {
     ) -> Result<Response<v1::Curve>, Status> {
         let JobName(id) = status::field("name", &request.get_ref().name)?;
         let curve = self.0.curve_get(JobId(id)).await.map_err(refused)?;
-        let figures = aggregate::figures(&curve.points).map_err(broken)?;
+        let figures = Figures::of(&curve.points, &Distribution::default());
+        let figures = figures.map_err(|error| broken(&error))?;
         Ok(Response::new(v1::Curve {
             job: JobName(curve.job.0).to_string(),
             mode: curve.facts.mode.as_str().to_owned(),
@@ -56,7 +58,7 @@ impl v1::results_service_server::ResultsService for Results {
     ) -> Result<Response<v1::AggregateCurvesResponse>, Status> {
         let SweepName(id) = status::field("sweep", &request.get_ref().sweep)?;
         let curves = self.0.sweep_curves(id).await.map_err(refused)?;
-        let groups = aggregate::group(curves).map_err(broken)?;
+        let groups = aggregate::group(curves).map_err(|error| broken(&error))?;
         let groups = groups.into_iter().map(encode).collect();
         Ok(Response::new(v1::AggregateCurvesResponse { groups }))
     }
@@ -174,8 +176,8 @@ fn estimate(summary: Summary) -> v1::Estimate {
     v1::Estimate {
         mean: summary.mean,
         standard_deviation: summary.standard_deviation,
-        lower: None,
-        upper: None,
+        lower: summary.interval.map(|interval| interval.lower),
+        upper: summary.interval.map(|interval| interval.upper),
         count: u32::try_from(summary.count).unwrap_or(u32::MAX),
     }
 }
@@ -189,6 +191,6 @@ fn refused(error: StoreError) -> Status {
 }
 
 /// A stored curve that is none: the store checks curves before it takes them.
-fn broken(error: CurveError) -> Status {
-    status::of(ErrorKind::Internal, &error)
+fn broken(error: &ExpectationError) -> Status {
+    status::of(ErrorKind::Internal, error)
 }
