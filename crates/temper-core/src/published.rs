@@ -148,8 +148,8 @@ mod tests {
         }
     }
 
-    /// Beside `scipy.stats.ttest_rel` (1.17.1) over the same rows, of which [P] prints the
-    /// first two; Table 9 of [P].
+    /// Computed beside by the paired t-test of `SciPy` 1.17.1 over the same rows; [P] prints the first
+    /// two (Table 9).
     #[test]
     fn paired_tests_are_the_papers() {
         for (target, scalar, t, p, wins) in [

@@ -89,7 +89,7 @@ mod tests {
         let paired = compare(&[(1.0, 2.0), (1.0, 3.0), (1.0, 4.0)]).unwrap();
         assert!((paired.difference.mean - 2.0).abs() < 1e-12);
         assert!((paired.test.unwrap().t - 2.0 * 3.0_f64.sqrt()).abs() < 1e-12);
-        // scipy.stats.ttest_rel
+        // By SciPy's paired t-test.
         assert!((paired.test.unwrap().p - 0.074_179_900_227_448_53).abs() < 1e-9);
         assert_eq!(paired.degrees_of_freedom(), 2);
         assert_eq!((paired.wins, paired.ties, paired.losses), (3, 0, 0));
