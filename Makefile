@@ -134,6 +134,12 @@ bench-queue: setup ## Measure expansion, claims and completions over PostgreSQL 
 		--bin temper-coordinator --bin bench-queue
 	@"$${CARGO_TARGET_DIR:-target}/release/bench-queue"
 
+# In a release build, for the same reason; a few gigabytes of made-up epochs go below the temporary folder.
+.PHONY: bench-results
+bench-results: setup ## Time aggregates and comparisons over 10,000 jobs, and export 5,000,000 epochs (some minutes)
+	cargo build --locked --release --package temper-results --example bench_results
+	@"$${CARGO_TARGET_DIR:-target}/release/examples/bench_results"
+
 ## A machine's device, and long runs
 
 DEVICE ?= cuda:0

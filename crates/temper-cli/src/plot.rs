@@ -222,6 +222,7 @@ mod tests {
                 accuracy: Some(Estimate {
                     mean,
                     standard_deviation,
+                    ..Estimate::default()
                 }),
             });
         CurveGroup {

@@ -1,6 +1,13 @@
-//! Accuracy-against-epsilon curves and what is said of them. The only place where expected
-//! robustness and its statistics are computed.
+//! Accuracy-against-epsilon curves and what is said of one. The only place where expected robustness
+//! is computed; statistics over several are in [`crate::statistics`].
 
+mod distribution;
+mod expectation;
+
+pub use self::{
+    distribution::{Distribution, DistributionError},
+    expectation::{ExpectationError, expectation},
+};
 use crate::Epsilon;
 
 /// A point of a curve.
@@ -12,17 +19,6 @@ pub struct Point {
     pub correct: u32,
     /// Samples in all.
     pub samples: u32,
-}
-
-/// Mean, sample standard deviation and count of a group.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Summary {
-    /// Arithmetic mean.
-    pub mean: f64,
-    /// Sample standard deviation (n - 1); none for fewer than two values.
-    pub standard_deviation: Option<f64>,
-    /// Values.
-    pub count: usize,
 }
 
 /// A curve that says nothing.
@@ -47,52 +43,59 @@ impl Point {
     }
 }
 
+/// What one curve says, each in `[0, 1]`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Figures {
+    /// Accuracy without a perturbation.
+    pub clean: f64,
+    /// Accuracy at the grid's end.
+    pub robust: f64,
+    /// Mean accuracy over a distribution of strengths.
+    pub expected: f64,
+}
+
+impl Figures {
+    /// What a curve says, expected robustness over this distribution.
+    ///
+    /// # Errors
+    /// When the points are no curve, or the grid does not cover the distribution.
+    pub fn of(points: &[Point], over: &Distribution) -> Result<Self, ExpectationError> {
+        let expected = expectation(points, over)?;
+        let ends = points.first().zip(points.last());
+        let (first, last) = ends.ok_or(CurveError::Empty)?;
+        Ok(Self {
+            clean: first.accuracy(),
+            robust: last.accuracy(),
+            expected,
+        })
+    }
+}
+
 /// Expected robustness: the mean accuracy over epsilon uniform in `[0, end of the grid]`, by the
 /// trapezoidal rule on the grid; in `[0, 1]` (Ngnawé et al., ICLR 2026, "expected robustness").
 ///
 /// # Errors
 /// When the points are no curve: none, not ascending from 0, or with impossible counts.
 pub fn expected_robustness(points: &[Point]) -> Result<f64, CurveError> {
+    expectation(points, &Distribution::default()).map_err(|error| match error {
+        ExpectationError::Curve(error) => error,
+        // Every grid covers the range from 0 to its own end.
+        _ => CurveError::Grid,
+    })
+}
+
+/// Where the grid of a curve ends.
+fn checked(points: &[Point]) -> Result<Epsilon, CurveError> {
     let (first, last) = points.first().zip(points.last()).ok_or(CurveError::Empty)?;
     if !first.epsilon.is_zero() || !points.is_sorted_by(|a, b| a.epsilon < b.epsilon) {
         return Err(CurveError::Grid);
     }
-    if points
-        .iter()
-        .any(|point| point.samples == 0 || point.correct > point.samples)
-    {
-        return Err(CurveError::Count);
+    let possible = |point: &Point| point.samples > 0 && point.correct <= point.samples;
+    if points.iter().all(possible) {
+        Ok(last.epsilon)
+    } else {
+        Err(CurveError::Count)
     }
-    if points.len() == 1 {
-        return Ok(first.accuracy());
-    }
-    let area: f64 = points
-        .windows(2)
-        .map(|pair| {
-            let width = pair[1].epsilon.value() - pair[0].epsilon.value();
-            width * (pair[0].accuracy() + pair[1].accuracy()) / 2.0
-        })
-        .sum();
-    Ok(area / last.epsilon.value())
-}
-
-/// Summarises a group of values; none for an empty group.
-#[must_use]
-pub fn summarise(values: &[f64]) -> Option<Summary> {
-    let count = values.len();
-    if count == 0 {
-        return None;
-    }
-    #[expect(clippy::cast_precision_loss, reason = "counts of runs are small")]
-    let n = count as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    let standard_deviation = (count > 1).then(|| (squares / (n - 1.0)).sqrt());
-    Some(Summary {
-        mean,
-        standard_deviation,
-        count,
-    })
 }
 
 #[cfg(test)]
@@ -135,15 +138,6 @@ mod tests {
             expected_robustness(&curve(&[0, 0], 0)),
             Err(CurveError::Count)
         );
-    }
-
-    #[test]
-    fn summary_is_mean_and_sample_deviation() {
-        let summary = summarise(&[0.2, 0.4, 0.6]).unwrap();
-        assert!((summary.mean - 0.4).abs() < 1e-12);
-        assert!((summary.standard_deviation.unwrap() - 0.2).abs() < 1e-12);
-        assert_eq!(summarise(&[0.5]).unwrap().standard_deviation, None);
-        assert_eq!(summarise(&[]), None);
     }
 
     proptest! {

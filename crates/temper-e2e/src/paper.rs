@@ -110,6 +110,7 @@ pub async fn run(system: &System, request: v1::CreateSweepRequest) -> anyhow::Re
     ensure!(ended.cells == ended.cells_succeeded, "{ended:?}");
     let request = v1::AggregateCurvesRequest {
         sweep: sweep.name.clone(),
+        ..Default::default()
     };
     let curves = system.curves().await?.aggregate_curves(request).await?;
     let groups = curves.into_inner().groups;

@@ -49,7 +49,10 @@ async fn readers_are_answered_and_workers_and_strangers_refused() -> anyhow::Res
         let code = curve.context("answered")?.code();
         ensure!(code == expected, "{code:?}, not {expected:?}");
         let sweep = format!("sweeps/{}", "0".repeat(32));
-        let groups = results.aggregate_curves(AggregateCurvesRequest { sweep });
+        let groups = results.aggregate_curves(AggregateCurvesRequest {
+            sweep,
+            ..Default::default()
+        });
         let code = groups.await.err().context("answered")?.code();
         ensure!(code == expected, "{code:?}, not {expected:?}");
     }

@@ -2,6 +2,8 @@
 //! Who may call is tested beside, in `access/`.
 #![expect(clippy::unwrap_used, reason = "a test's helpers may panic")]
 
+mod partial;
+
 use std::{net::SocketAddr, sync::Arc};
 
 use futures::{StreamExt as _, future::BoxFuture};
@@ -11,8 +13,7 @@ use temper_core::{
 };
 use temper_proto::v1::{
     AggregateCurvesRequest, AggregateCurvesResponse, Curve, GetCurveRequest,
-    results_service_client::ResultsServiceClient,
-    results_service_server::{ResultsService, ResultsServiceServer},
+    results_service_client::ResultsServiceClient, results_service_server::ResultsServiceServer,
 };
 use temper_service::{
     access::{Authenticate, Secret},
@@ -28,6 +29,8 @@ use tonic_health::pb::{
 };
 use tonic_reflection::pb::{v1, v1alpha};
 
+use self::partial::{Partial, Whole};
+
 /// Answers every `GetCurve` with a mistake, and `AggregateCurves` once it gets a permit.
 #[derive(Clone)]
 struct Slow {
@@ -36,7 +39,7 @@ struct Slow {
 }
 
 #[tonic::async_trait]
-impl ResultsService for Slow {
+impl Partial for Slow {
     async fn get_curve(&self, _: Request<GetCurveRequest>) -> Result<Response<Curve>, Status> {
         let mut violations = Violations::default();
         violations.add("name", "must be jobs/{number}");
@@ -84,7 +87,7 @@ async fn start() -> Running {
         permits: Arc::new(Semaphore::new(0)),
     };
     let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-    let server = server.with(ResultsServiceServer::new(slow.clone()));
+    let server = server.with(ResultsServiceServer::new(Whole(slow.clone())));
     let (address, stop) = (server.address(), Stop::new());
     let token = Secret::generate().unwrap();
     let one = Arc::new(One(token.digest()));

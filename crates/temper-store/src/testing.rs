@@ -68,6 +68,23 @@ impl Database {
         &self.url
     }
 
+    /// URL of the database under a role of its own that may read what is Temper's, and nothing else.
+    ///
+    /// # Errors
+    /// When the role cannot be made, or the URL names no user.
+    pub async fn reader_url(&self) -> Result<String> {
+        let role = format!("temper_reads_{}", Uuid::new_v4().simple());
+        // The name is ours and needs no quotes.
+        let grants = AssertSqlSafe(format!(
+            "CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA temper TO {role};
+            GRANT SELECT ON ALL TABLES IN SCHEMA temper TO {role}"
+        ));
+        sqlx::raw_sql(grants).execute(self.pool()).await?;
+        let (scheme, rest) = self.url.split_once("://").context("no scheme")?;
+        let (_, place) = rest.split_once('@').context("no user")?;
+        Ok(format!("{scheme}://{role}@{place}"))
+    }
+
     /// The store's pool.
     #[must_use]
     pub fn pool(&self) -> &sqlx::PgPool {

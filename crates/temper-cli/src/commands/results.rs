@@ -1,6 +1,10 @@
 //! `temper results`.
 
+mod export;
+
 use std::path::PathBuf;
+
+use anyhow::Context as _;
 
 use temper_proto::{
     SweepName,
@@ -18,10 +22,13 @@ const COLUMNS: [&str; 8] = [
 
 /// Which sweep, and what to make of it.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// The sweep
-    #[arg(value_parser = names::sweep)]
-    sweep: SweepName,
+    #[arg(value_parser = names::sweep, required = true)]
+    sweep: Option<SweepName>,
     /// Also draw accuracy against epsilon, mean and standard deviation over seeds
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
@@ -32,20 +39,31 @@ pub struct Args {
     results: Results,
 }
 
-/// Shows a sweep's results.
+/// What to do with results besides showing them.
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Write a sweep's jobs, epochs, evaluations or curves to a file
+    Export(export::Args),
+}
+
+/// Shows a sweep's results, or exports them.
 pub async fn run(args: Args) -> anyhow::Result<()> {
+    if let Some(Command::Export(args)) = args.command {
+        return export::run(args).await;
+    }
+    let sweep = args.sweep.context("no sweep is named")?;
     let client = args.results.connect().await?;
     let answer = connection::call(|| {
-        let (mut client, sweep) = (client.clone(), args.sweep.to_string());
-        async move {
-            client
-                .aggregate_curves(AggregateCurvesRequest { sweep })
-                .await
-        }
+        let mut client = client.clone();
+        let request = AggregateCurvesRequest {
+            sweep: sweep.to_string(),
+            ..Default::default()
+        };
+        async move { client.aggregate_curves(request).await }
     })
     .await?;
     if let Some(path) = &args.svg {
-        plot::write(&answer.groups, &args.sweep.to_string(), path)?;
+        plot::write(&answer.groups, &sweep.to_string(), path)?;
     }
     if args.json {
         return output::print_json(&answer);
@@ -135,6 +153,7 @@ fn estimate(estimate: Option<Estimate>) -> String {
     let Some(Estimate {
         mean,
         standard_deviation,
+        ..
     }) = estimate
     else {
         return "-".to_owned();
@@ -201,10 +220,12 @@ mod tests {
             clean_accuracy: Some(Estimate {
                 mean: 0.72,
                 standard_deviation: Some(0.0123),
+                ..Estimate::default()
             }),
             robust_accuracy: Some(Estimate {
                 mean: 0.27,
                 standard_deviation: None,
+                ..Estimate::default()
             }),
             ..Default::default()
         }
@@ -252,6 +273,7 @@ mod tests {
             audit_gap: Some(Estimate {
                 mean: 0.004,
                 standard_deviation: Some(0.001),
+                ..Estimate::default()
             }),
             ..group()
         };

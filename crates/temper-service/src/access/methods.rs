@@ -54,7 +54,19 @@ const TABLE: &[(&str, &[(&str, Audience)])] = &[
     ),
     (
         "temper.v1.ResultsService",
-        &[("GetCurve", READ), ("AggregateCurves", READ)],
+        &[
+            ("GetCurve", READ),
+            ("ListCurves", READ),
+            ("AggregateCurves", READ),
+            ("ExpectedRobustness", READ),
+            ("CompareSchedules", READ),
+            ("Leaderboard", READ),
+            ("DiagnoseTransfer", READ),
+            ("Sensitivity", READ),
+            ("CompareWithPublished", READ),
+            ("ListPublished", READ),
+            ("Export", READ),
+        ],
     ),
     (
         "temper.v1.WorkerService",

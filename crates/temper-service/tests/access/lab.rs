@@ -15,7 +15,7 @@ use temper_core::{
 };
 use temper_proto::v1::{
     AggregateCurvesRequest, AggregateCurvesResponse, Curve, GetCurveRequest,
-    results_service_server::{ResultsService, ResultsServiceServer},
+    results_service_server::ResultsServiceServer,
 };
 use temper_service::{
     access::{Authenticate, Secret, principal},
@@ -24,6 +24,8 @@ use temper_service::{
     stop::Stop,
 };
 use tonic::{Request, Response, Status, transport::ServerTlsConfig};
+
+use crate::partial::{Partial, Whole};
 
 /// Tokens, and how often it was asked for one.
 #[derive(Default)]
@@ -73,7 +75,7 @@ pub fn standing(role: Role) -> Standing {
 struct Echo;
 
 #[tonic::async_trait]
-impl ResultsService for Echo {
+impl Partial for Echo {
     async fn get_curve(
         &self,
         request: Request<GetCurveRequest>,
@@ -103,7 +105,9 @@ impl Lab {
     pub async fn open(tls: Option<ServerTlsConfig>) -> Self {
         let (book, stop) = (Arc::new(Book::default()), Stop::new());
         let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let server = server.with(ResultsServiceServer::new(Echo)).secured(tls);
+        let server = server
+            .with(ResultsServiceServer::new(Whole(Echo)))
+            .secured(tls);
         let address = server.address();
         tokio::spawn(server.serve(book.clone(), stop.clone()));
         Self {

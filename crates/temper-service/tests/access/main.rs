@@ -4,5 +4,7 @@
 mod calls;
 mod lab;
 mod methods;
+#[path = "../partial/mod.rs"]
+mod partial;
 mod secrets;
 mod tls;

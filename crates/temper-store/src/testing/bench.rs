@@ -1,13 +1,15 @@
-//! What a benchmark of the queue asks of its database: how durable it is, what was written to it, a
+//! What benchmarks ask of their database: how durable it is, what was written to it, a
 //! history, and copies of the tables for `pgbench` to write to.
 
 mod history;
+mod results;
 
 use sqlx::{AssertSqlSafe, FromRow};
 
 use crate::{Store, StoreError};
 
 pub use history::history_insert;
+pub use results::results_insert;
 
 /// A cell for `pgbench`: a training and its evaluation, as the store writes them, on what
 /// [`tables_copy`] made. It takes the variables `first_training`, `first_evaluation`, `clients` and
