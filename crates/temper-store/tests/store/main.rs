@@ -13,6 +13,7 @@ mod models;
 mod pages;
 mod placement;
 mod plans;
+mod published;
 mod reports;
 mod results;
 mod retries;
