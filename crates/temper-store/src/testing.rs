@@ -9,12 +9,15 @@ pub mod tables;
 use std::{env, path::Path};
 
 use anyhow::{Context, Result};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{
+    AssertSqlSafe, Connection, PgConnection,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::{
-    Store,
+    READER, RolePasswords, Store,
     postgres::{LocalPostgres, Options},
 };
 
@@ -68,11 +71,31 @@ impl Database {
         &self.url
     }
 
+    /// Connections of `temper_reader`, which is made where it is not there.
+    ///
+    /// # Errors
+    /// When the roles cannot be made, or the reader cannot connect.
+    pub async fn reader(&self, connections: u32) -> Result<sqlx::PgPool> {
+        self.store.roles_apply(&RolePasswords::default()).await?;
+        connected_as(&self.url, READER, connections).await
+    }
+
     /// The store's pool.
     #[must_use]
     pub fn pool(&self) -> &sqlx::PgPool {
         self.store.pool()
     }
+}
+
+/// Connections to a database as another role, which needs no password.
+///
+/// # Errors
+/// When it cannot connect.
+pub async fn connected_as(url: &str, role: &str, connections: u32) -> Result<sqlx::PgPool> {
+    let options: PgConnectOptions = url.parse()?;
+    let pool = PgPoolOptions::new().max_connections(connections);
+    let pool = pool.connect_with(options.username(role)).await;
+    pool.with_context(|| format!("connecting as {role}"))
 }
 
 async fn start() -> Result<LocalPostgres> {

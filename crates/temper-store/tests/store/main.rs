@@ -17,6 +17,7 @@ mod published;
 mod reports;
 mod results;
 mod retries;
+mod roles;
 mod schema;
 mod sharing;
 mod steering;
