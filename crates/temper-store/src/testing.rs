@@ -4,6 +4,7 @@
 //! `TEMPER_TEST_DATABASE_URL` names a server to use instead.
 
 pub mod bench;
+pub mod grafana;
 pub mod tables;
 
 use std::{env, path::Path};

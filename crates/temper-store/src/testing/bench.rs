@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, FromRow};
 
 use crate::{Store, StoreError};
 
-pub use history::history_insert;
+pub use history::{history_insert, history_sweeps};
 
 /// A cell for `pgbench`: a training and its evaluation, as the store writes them, on what
 /// [`tables_copy`] made. It takes the variables `first_training`, `first_evaluation`, `clients` and

@@ -4,6 +4,7 @@ mod access;
 mod attempts;
 mod changes;
 mod claims;
+mod dashboards;
 mod failures;
 mod janitor;
 mod lab;
