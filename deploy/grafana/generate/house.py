@@ -172,8 +172,9 @@ def variable(name: str, label: str, text: str, multi: bool) -> Json:
         "hide": 0,
         "regex": "",
         "options": [],
-        "current": {"selected": True, "text": ["All"], "value": ["$__all"]} if multi else {},
     }
+    if multi:
+        made["current"] = {"selected": True, "text": ["All"], "value": ["$__all"]}
     return made
 
 
