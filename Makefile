@@ -134,6 +134,12 @@ bench-queue: setup ## Measure expansion, claims and completions over PostgreSQL 
 		--bin temper-coordinator --bin bench-queue
 	@"$${CARGO_TARGET_DIR:-target}/release/bench-queue"
 
+# Half of it is the queue at the store, half what Grafana asks: neither needs a coordinator.
+.PHONY: bench-dashboards
+bench-dashboards: setup ## Time the dashboards on 1,000,000 epochs, and the queue beside four who read them (some minutes)
+	cargo build --locked --release --package temper-store --example bench_dashboards
+	@"$${CARGO_TARGET_DIR:-target}/release/examples/bench_dashboards"
+
 ## A machine's device, and long runs
 
 DEVICE ?= cuda:0

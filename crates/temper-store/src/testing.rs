@@ -29,7 +29,7 @@ const CONNECTIONS: u32 = 32;
 static CLUSTER: OnceCell<LocalPostgres> = OnceCell::const_new();
 
 /// A database of a test's own.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Database {
     store: Store,
     url: String,
@@ -45,8 +45,16 @@ impl Database {
             Ok(url) => url,
             Err(_) => CLUSTER.get_or_try_init(start).await?.url().to_owned(),
         };
+        Self::on(&server).await
+    }
+
+    /// Makes a database on this server and migrates it.
+    ///
+    /// # Errors
+    /// When the server does not answer or the migrations fail.
+    pub async fn on(server: &str) -> Result<Self> {
         let name = format!("temper_test_{}", Uuid::new_v4().simple());
-        let mut connection = PgConnection::connect(&server).await.context("connecting")?;
+        let mut connection = PgConnection::connect(server).await.context("connecting")?;
         // The name is ours and needs no quotes.
         let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
         sqlx::query(create)
@@ -54,7 +62,7 @@ impl Database {
             .await
             .context("creating a database")?;
         connection.close().await?;
-        let url = with_database(&server, &name).context("the server's URL has no database")?;
+        let url = with_database(server, &name).context("the server's URL has no database")?;
         let store = Store::connect(&url, CONNECTIONS).await?;
         store.migrate().await?;
         Ok(Self { store, url })
