@@ -15,6 +15,7 @@ mod pages;
 mod placement;
 mod plans;
 mod published;
+mod reporting;
 mod reports;
 mod results;
 mod retries;
