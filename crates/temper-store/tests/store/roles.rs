@@ -1,13 +1,13 @@
 use anyhow::{Context, Result};
 use sqlx::{AssertSqlSafe, PgPool, postgres::PgConnectOptions};
-use temper_core::ErrorKind;
+use temper_core::{Digest, ErrorKind, access::Standing};
 use temper_store::{
     READER, RESULTS, RolePasswords, Store, Verifier,
     postgres::{LocalPostgres, Options},
     testing::{Database, connected_as},
 };
 
-use crate::lab::refusal;
+use crate::lab::{Lab, TESTER, refusal, spec};
 
 /// Names of relations of a schema, with the schema.
 async fn relations(pool: &PgPool, schema: &str) -> Result<Vec<String>> {
@@ -129,6 +129,27 @@ async fn results_role_reads_the_tables_and_writes_none() -> Result<()> {
         .execute(&results)
         .await?;
     assert_eq!(refused(&results, write).await.as_deref(), Some("42501"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn results_service_finds_all_that_it_reads_under_its_role() -> Result<()> {
+    let lab = Lab::new().await?;
+    let sweep = lab.submit(&spec([0])).await?.id;
+    lab.finish_all(lab.worker("w").await?).await?;
+    lab.store().roles_apply(&RolePasswords::default()).await?;
+    let url = lab
+        .database
+        .url()
+        .replacen("//temper@", "//temper_results@", 1);
+    let results = Store::connect(&url, 1).await?;
+    let curves = results.sweep_curves(sweep).await?;
+    assert!(curves[0].points.is_some());
+    results.curve_get(curves[0].job).await?;
+    let standing = results.token_standing(&Digest::of(b"workers")).await?;
+    assert!(matches!(standing, Standing::Good(_)), "{standing:?}");
+    let cancelled = results.sweep_cancel(&TESTER, sweep).await;
+    refusal(cancelled, ErrorKind::Internal);
     Ok(())
 }
 
