@@ -140,6 +140,12 @@ bench-results: setup ## Time aggregates and comparisons over 10,000 jobs, and ex
 	cargo build --locked --release --package temper-results --example bench_results
 	@"$${CARGO_TARGET_DIR:-target}/release/examples/bench_results"
 
+# Half of it is the queue at the store, half what Grafana asks: neither needs a coordinator.
+.PHONY: bench-dashboards
+bench-dashboards: setup ## Time the dashboards on 1,000,000 epochs, and the queue beside four who read them (some minutes)
+	cargo build --locked --release --package temper-store --example bench_dashboards
+	@"$${CARGO_TARGET_DIR:-target}/release/examples/bench_dashboards"
+
 ## A machine's device, and long runs
 
 DEVICE ?= cuda:0
@@ -214,15 +220,28 @@ lint-docs:
 audit: setup-lint ## Look the dependencies up among known vulnerabilities (needs the network)
 	@$(CHECK) audit advisories
 
+.PHONY: lint-deploy lint-deploy-generated lint-deploy-grafana
+lint-deploy: ## Check the dashboards and what provisions them against Grafana's types (needs npm)
+	@$(CHECK) lint-deploy generated grafana
+
+lint-deploy-generated:
+	$(PYTHON) -B deploy/grafana/generate --check
+
+lint-deploy-grafana:
+	cd deploy/grafana/check && npm ci --silent --no-audit --no-fund && node check.mjs
+
 .PHONY: audit-advisories
 audit-advisories:
 	cargo deny --locked check advisories
 
 ## What is generated and committed
 
-.PHONY: fmt sqlx-prepare proto-baseline
+.PHONY: fmt sqlx-prepare proto-baseline dashboards
 fmt: ## Format the Rust code
 	cargo fmt --all
+
+dashboards: ## Write Grafana's dashboards and alerts anew, after deploy/grafana/generate changed
+	$(PYTHON) -B deploy/grafana/generate
 
 sqlx-prepare: setup-lint ## Write .sqlx anew, after a query or a migration changed
 	$(WITH_POSTGRES) sh -ec '$(MIGRATE); cargo sqlx prepare --workspace -- --locked --all-targets'

@@ -44,6 +44,12 @@ pub enum StoreError {
     /// An incarnation that is another token's.
     #[error("incarnation {0} is registered under another token")]
     WorkerTaken(Uuid),
+    /// A role of a reader's name may do more than a reader.
+    #[error(
+        "the role {0} may do more than read (it is superuser, makes roles or databases, replicates, \
+         or is a member of another role): take that from it, or drop it"
+    )]
+    RoleTaken(String),
     /// The writer no longer holds the job, or never did.
     #[error("the lease of job {job} is lost: {reason}")]
     LeaseLost {
@@ -135,6 +141,7 @@ impl StoreError {
             | Self::SweepState { .. }
             | Self::EpochGap { .. }
             | Self::NoResult { .. }
+            | Self::RoleTaken(_)
             | Self::Transition(_) => ErrorKind::FailedPrecondition,
             Self::Mismatch { .. }
             | Self::Curve { .. }

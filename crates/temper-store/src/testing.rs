@@ -4,17 +4,21 @@
 //! `TEMPER_TEST_DATABASE_URL` names a server to use instead.
 
 pub mod bench;
+pub mod grafana;
 pub mod tables;
 
 use std::{env, path::Path};
 
 use anyhow::{Context, Result};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{
+    AssertSqlSafe, Connection, PgConnection,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::{
-    Store,
+    READER, RESULTS, RolePasswords, Store,
     postgres::{LocalPostgres, Options},
 };
 
@@ -25,7 +29,7 @@ const CONNECTIONS: u32 = 32;
 static CLUSTER: OnceCell<LocalPostgres> = OnceCell::const_new();
 
 /// A database of a test's own.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Database {
     store: Store,
     url: String,
@@ -41,8 +45,16 @@ impl Database {
             Ok(url) => url,
             Err(_) => CLUSTER.get_or_try_init(start).await?.url().to_owned(),
         };
+        Self::on(&server).await
+    }
+
+    /// Makes a database on this server and migrates it.
+    ///
+    /// # Errors
+    /// When the server does not answer or the migrations fail.
+    pub async fn on(server: &str) -> Result<Self> {
         let name = format!("temper_test_{}", Uuid::new_v4().simple());
-        let mut connection = PgConnection::connect(&server).await.context("connecting")?;
+        let mut connection = PgConnection::connect(server).await.context("connecting")?;
         // The name is ours and needs no quotes.
         let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
         sqlx::query(create)
@@ -50,7 +62,7 @@ impl Database {
             .await
             .context("creating a database")?;
         connection.close().await?;
-        let url = with_database(&server, &name).context("the server's URL has no database")?;
+        let url = with_database(server, &name).context("the server's URL has no database")?;
         let store = Store::connect(&url, CONNECTIONS).await?;
         store.migrate().await?;
         Ok(Self { store, url })
@@ -68,21 +80,24 @@ impl Database {
         &self.url
     }
 
-    /// URL of the database under a role of its own that may read what is Temper's, and nothing else.
+    /// URL of the database as `temper_results`, which is made where it is not there.
     ///
     /// # Errors
-    /// When the role cannot be made, or the URL names no user.
-    pub async fn reader_url(&self) -> Result<String> {
-        let role = format!("temper_reads_{}", Uuid::new_v4().simple());
-        // The name is ours and needs no quotes.
-        let grants = AssertSqlSafe(format!(
-            "CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA temper TO {role};
-            GRANT SELECT ON ALL TABLES IN SCHEMA temper TO {role}"
-        ));
-        sqlx::raw_sql(grants).execute(self.pool()).await?;
+    /// When the roles cannot be made, or the URL names no user.
+    pub async fn results_url(&self) -> Result<String> {
+        self.store.roles_apply(&RolePasswords::default()).await?;
         let (scheme, rest) = self.url.split_once("://").context("no scheme")?;
         let (_, place) = rest.split_once('@').context("no user")?;
-        Ok(format!("{scheme}://{role}@{place}"))
+        Ok(format!("{scheme}://{RESULTS}@{place}"))
+    }
+
+    /// Connections of `temper_reader`, which is made where it is not there.
+    ///
+    /// # Errors
+    /// When the roles cannot be made, or the reader cannot connect.
+    pub async fn reader(&self, connections: u32) -> Result<sqlx::PgPool> {
+        self.store.roles_apply(&RolePasswords::default()).await?;
+        connected_as(&self.url, READER, connections).await
     }
 
     /// The store's pool.
@@ -90,6 +105,17 @@ impl Database {
     pub fn pool(&self) -> &sqlx::PgPool {
         self.store.pool()
     }
+}
+
+/// Connections to a database as another role, which needs no password.
+///
+/// # Errors
+/// When it cannot connect.
+pub async fn connected_as(url: &str, role: &str, connections: u32) -> Result<sqlx::PgPool> {
+    let options: PgConnectOptions = url.parse()?;
+    let pool = PgPoolOptions::new().max_connections(connections);
+    let pool = pool.connect_with(options.username(role)).await;
+    pool.with_context(|| format!("connecting as {role}"))
 }
 
 async fn start() -> Result<LocalPostgres> {

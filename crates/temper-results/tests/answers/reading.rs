@@ -7,7 +7,7 @@ use crate::system::{System, serve};
 #[tokio::test]
 async fn role_that_may_only_read_is_enough() -> Result<()> {
     let system = System::start(|_| true).await?;
-    let url = system.database.reader_url().await?;
+    let url = system.database.results_url().await?;
     let (mut client, stop) = serve(&url, system.database.store()).await?;
     let request = AggregateCurvesRequest {
         sweep: system.sweep.clone(),

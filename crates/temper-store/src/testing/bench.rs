@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, FromRow};
 
 use crate::{Store, StoreError};
 
-pub use history::history_insert;
+pub use history::{history_insert, history_sweeps};
 pub use results::results_insert;
 
 /// A cell for `pgbench`: a training and its evaluation, as the store writes them, on what

@@ -293,3 +293,12 @@ pub async fn backends_terminate(store: &Store) -> Result<i64, StoreError> {
             AND application_name = 'temper'";
     Ok(sqlx::query_scalar(query).fetch_one(&store.pool).await?)
 }
+
+/// What PostgreSQL keeps of a role's password; none without one.
+///
+/// # Errors
+/// When the database fails, or there is no such role.
+pub async fn role_password(store: &Store, role: &str) -> Result<Option<String>, StoreError> {
+    let query = sqlx::query_scalar("SELECT rolpassword FROM pg_authid WHERE rolname = $1");
+    Ok(query.bind(role).fetch_one(&store.pool).await?)
+}

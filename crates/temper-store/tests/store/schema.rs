@@ -1,4 +1,4 @@
-use anyhow::Result;
+use anyhow::{Context, Result};
 use sqlx::AssertSqlSafe;
 use temper_store::{Store, testing::Database};
 
@@ -18,6 +18,36 @@ async fn every_table_and_column_says_what_it_is() -> Result<()> {
     .fetch_all(database.pool())
     .await?;
     assert!(silent.is_empty(), "{silent:?}");
+    Ok(())
+}
+
+/// Where `docs/reporting.md` goes on with what the database says of itself.
+const GENERATED: &str = "<!-- From here on by TEMPER_WRITE_DOCS=1 cargo nextest run -p temper-store page_of_the_views -->\n";
+
+#[tokio::test]
+async fn page_of_the_views_says_what_the_database_says() -> Result<()> {
+    let database = Database::new().await?;
+    let views: Vec<String> = sqlx::query_scalar(
+        "SELECT format(E'\\n## reporting.%s\\n\\n%s\\n\\n| column | type | what it is |\\n|---|---|---|\\n%s\\n',
+            relname, obj_description(pg_class.oid, 'pg_class'),
+            string_agg(format('| `%s` | %s | %s |', attname, format_type(atttypid, atttypmod),
+                col_description(pg_class.oid, attnum)), E'\\n' ORDER BY attnum))
+        FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0
+        WHERE relnamespace = 'reporting'::regnamespace AND relkind = 'v'
+        GROUP BY pg_class.oid, relname ORDER BY relname",
+    )
+    .fetch_all(database.pool())
+    .await?;
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reporting.md");
+    let page = std::fs::read_to_string(path)?;
+    let (head, tail) = page
+        .split_once(GENERATED)
+        .context("the page has no such line")?;
+    if std::env::var_os("TEMPER_WRITE_DOCS").is_some() {
+        std::fs::write(path, [head, GENERATED, &views.concat()].concat())?;
+        return Ok(());
+    }
+    assert_eq!(tail, views.concat());
     Ok(())
 }
 

@@ -21,7 +21,9 @@ const STATEMENTS: [&str; 9] = [
     SELECT number, sha256(convert_to('history ' || number, 'UTF8')), model.kind, 'succeeded',
         model.owner, 0, 1, 1, model.result_version, model.epochs, model.epochs, model.precision,
         model.queue_id, model.footprint_id, model.template_id, model.spec, model.title,
-        now() - interval '1 hour', now()
+        -- One each half minute, so that those of a day are beside each other.
+        now() - interval '400 days' + (number + 1000000000) * interval '30 seconds',
+        now() - interval '399 days' + (number + 1000000000) * interval '30 seconds'
     FROM generate_series($1, $2 - 1) AS number
     JOIN (SELECT DISTINCT ON (kind) * FROM temper.job ORDER BY kind, id DESC) AS model
         ON model.kind = CASE number & 1 WHEN 0 THEN 'train' ELSE 'evaluate' END
@@ -71,6 +73,52 @@ pub async fn history_insert(store: &Store, places: Range<i64>) -> Result<(), Sto
         sqlx::query(statement)
             .bind(FIRST + places.start)
             .bind(FIRST + places.end)
+            .execute(&mut *tx)
+            .await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// The statements, each for the jobs whose numbers are from `$1` to below `$2`, of which `$3` are a
+/// sweep; `$4` is the number of the first. Cells go through six models, five datasets, two schedules and two targets, and then seeds.
+const SWEEPS: [&str; 4] = [
+    "INSERT INTO temper.sweep (id, request_digest, owner, display_name, queue_id, spec, created_at)
+    SELECT md5('history ' || number)::uuid, model.request_digest, model.owner,
+        'history ' || number, model.queue_id, model.spec, now() - interval '400 days'
+    FROM generate_series(($1 - $4) / $3, ($2 - $4) / $3 - 1) AS number
+    CROSS JOIN (SELECT * FROM temper.sweep ORDER BY created_at LIMIT 1) AS model",
+    "INSERT INTO temper.sweep_job (sweep_id, position, job_id)
+    SELECT md5('history ' || (id - $4) / $3)::uuid, (id - $4) % $3, id FROM temper.job WHERE id >= $1 AND id < $2",
+    "INSERT INTO temper.sweep_cell (sweep_id, ordinal, model, dataset, schedule, target_num,
+        target_den, seed, hyperparameters, train_job)
+    SELECT md5('history ' || (id - $4) / $3)::uuid, place, 'model-' || place % 6,
+        'dataset-' || place / 6 % 5, CASE place / 30 % 2 WHEN 0 THEN 'fixed' ELSE 'two-hinge' END,
+        4 + 4 * (place / 60 % 2), 255, place / 120, 0, id
+    FROM temper.job CROSS JOIN LATERAL (SELECT ((id - $4) % $3 / 2)::integer AS place) AS cell
+    WHERE id >= $1 AND id < $2 AND kind = 'train'",
+    "INSERT INTO temper.cell_evaluation (sweep_id, cell, evaluation, job_id)
+    SELECT md5('history ' || (id - $4) / $3)::uuid, (id - $4) % $3 / 2, 0, id
+    FROM temper.job WHERE id >= $1 AND id < $2 AND kind = 'evaluate'",
+];
+
+/// Makes sweeps of so many jobs each of the history at these places; `jobs` is even and divides both
+/// ends. They are called `history N`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn history_sweeps(
+    store: &Store,
+    places: Range<i64>,
+    jobs: i64,
+) -> Result<(), StoreError> {
+    let mut tx = store.begin().await?;
+    for statement in SWEEPS {
+        sqlx::query(statement)
+            .bind(FIRST + places.start)
+            .bind(FIRST + places.end)
+            .bind(jobs)
+            .bind(FIRST)
             .execute(&mut *tx)
             .await?;
     }
