@@ -4,6 +4,7 @@
 mod aggregates;
 mod curves;
 mod diagnoses;
+mod documented;
 mod exports;
 #[path = "../lab/mod.rs"]
 mod lab;

@@ -68,6 +68,14 @@ impl Drop for System {
 
 /// A service of the database at `url`, and a client that may read.
 pub async fn serve(url: &str, store: &Store) -> Result<(Client, Stop)> {
+    let (address, stop) = listen(url).await?;
+    let channel = connect(&address, &lab::viewer(store).await?).await?;
+    let client = ResultsServiceClient::new(channel).max_decoding_message_size(64 << 20);
+    Ok((client, stop))
+}
+
+/// Where a service of the database at `url` listens.
+pub async fn listen(url: &str) -> Result<(String, Stop)> {
     let (server, stop) = (Server::bind("127.0.0.1:0".parse()?).await?, Stop::new());
     let address = format!("http://{}", server.address());
     let config = Config {
@@ -75,9 +83,7 @@ pub async fn serve(url: &str, store: &Store) -> Result<(Client, Stop)> {
         connections: 4,
     };
     tokio::spawn(run(config, server, stop.clone()));
-    let channel = connect(&address, &lab::viewer(store).await?).await?;
-    let client = ResultsServiceClient::new(channel).max_decoding_message_size(64 << 20);
-    Ok((client, stop))
+    Ok((address, stop))
 }
 
 /// The fields that a request was refused for.

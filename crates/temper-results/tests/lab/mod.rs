@@ -47,12 +47,17 @@ pub async fn submit(store: &Store, spec: &str) -> Result<Uuid> {
 
 /// What a viewer shows.
 pub async fn viewer(store: &Store) -> Result<Credentials> {
+    Ok(Credentials::default().with_token(token(store).await?))
+}
+
+/// A viewer's token.
+pub async fn token(store: &Store) -> Result<Secret> {
     let secret = Secret::generate()?;
     let token = NewToken::new("viewer", Role::Viewer, secret.digest());
     store
         .token_create(&Actor::at_database("test"), token)
         .await?;
-    Ok(Credentials::default().with_token(secret))
+    Ok(secret)
 }
 
 fn model(name: &str) -> PinnedModel {
