@@ -1,6 +1,7 @@
 //! `temper migrate`.
 
 use anyhow::Context as _;
+use temper_service::database::Database;
 use temper_store::Store;
 
 use crate::output;
@@ -8,19 +9,13 @@ use crate::output;
 /// Which database.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The database, `postgres://user@host/name`
-    #[arg(
-        long,
-        env = "TEMPER_DATABASE_URL",
-        hide_env_values = true,
-        value_name = "URL"
-    )]
-    database_url: String,
+    #[command(flatten)]
+    database: Database,
 }
 
 /// Applies the migrations that the database lacks. Coordinators do the same when they start.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let store = Store::connect(&args.database_url, 1)
+    let store = Store::connect(&args.database.url()?, 1)
         .await
         .context("cannot connect to the database (TEMPER_DATABASE_URL)")?;
     store.migrate().await?;
