@@ -54,7 +54,7 @@ COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     find crates -name '*.rs' -exec touch {} + \
     && cargo build --locked --release --bin temper-worker \
-    && install --directory /out/bin /out/state/store /out/state/cache \
+    && install --directory /out/bin /out/state/store /out/state/cache /out/state/tokens \
     && install --strip target/release/temper-worker /out/bin/
 
 # Nothing is run from here on, so that the base needs no shell. It needs glibc 2.36 or later, libgcc and libstdc++.
