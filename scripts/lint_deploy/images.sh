@@ -11,7 +11,14 @@ trap 'rm -rf "$folder"' EXIT
 git ls-files -z -- Cargo.toml Cargo.lock rust-toolchain.toml .cargo .sqlx catalog crates migrations proto |
     xargs -0 cp --parents --target-directory "$folder"
 sh deploy/docker/skeleton.sh "$folder"
-(cd "$folder" && cargo metadata --locked --no-deps --format-version 1 >/dev/null)
+# Every target of the one is a target of the other, at the same place in its crate.
+targets() {
+    cargo metadata --locked --no-deps --format-version 1 | tr ',{' '\n' | grep '"src_path"' | sed 's|.*/crates/||' | sort
+}
+targets >"$folder/all"
+(cd "$folder" && targets >left)
+diff "$folder/all" "$folder/left" || { echo "skeleton.sh loses targets" >&2; exit 1; }
+rm "$folder/all" "$folder/left"
 # What is not read by cargo must not end a layer's life.
 if find "$folder" -type f ! -name '*.toml' ! -name '*.lock' ! -name '*.rs' | grep .; then
     echo "skeleton.sh leaves more than manifests" >&2

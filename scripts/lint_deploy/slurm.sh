@@ -6,11 +6,12 @@ cd "$(dirname "$0")/../.."
 for script in deploy/slurm/*.sbatch; do
     bash -n "$script"
     shellcheck "$script"
-    # Below the comments.
-    options=$(grep -v '^#' "$script" | grep --only-matching -- '--wall-time\|TEMPER_[A-Z_]*' | sort -u)
+    # Below the comments: variables, and what the list of the worker's options takes.
+    options=$(grep -v '^#' "$script" | grep --only-matching 'TEMPER_[A-Z_]*' | sort -u)
+    options="$options $(grep 'options+=' "$script" | grep --only-matching -- '--[a-z-]*')"
     for option in $options; do
         case $option in
-        --*) name=$(echo "$option" | tr -- - _ | sed 's/^__//') && grep --quiet "pub $name:" crates/temper-worker/src/config.rs ;;
+        --*) name=$(echo "${option#--}" | tr - _) && grep --quiet "pub $name:" crates/temper-worker/src/config.rs ;;
         *) grep --quiet --recursive --include='*.rs' "env = \"$option\"" crates/*/src ;;
         esac || { echo "$script: no program takes $option" >&2; exit 1; }
     done
