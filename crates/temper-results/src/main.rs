@@ -3,6 +3,7 @@
 use clap::Parser;
 use temper_results::{Config, run};
 use temper_service::{
+    database::Database,
     server::{Bind, Server},
     stop::Stop,
     telemetry::Telemetry,
@@ -20,9 +21,8 @@ struct Args {
     bind: Bind,
     #[command(flatten)]
     tls: ServerTls,
-    /// PostgreSQL, `postgres://user:password@host/database`.
-    #[arg(long, env = "TEMPER_DATABASE_URL", hide_env_values = true)]
-    database_url: String,
+    #[command(flatten)]
+    database: Database,
     /// Connections to PostgreSQL at a time.
     #[arg(long, env = "TEMPER_DATABASE_CONNECTIONS", default_value_t = 8)]
     database_connections: u32,
@@ -36,7 +36,7 @@ async fn main() -> anyhow::Result<()> {
     let tls = args.tls.load()?;
     let server = Server::bind(args.bind.listen).await?.secured(tls);
     let config = Config {
-        database_url: args.database_url,
+        database_url: args.database.url()?,
         connections: args.database_connections,
     };
     run(config, server, stop).await

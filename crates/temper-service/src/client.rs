@@ -145,6 +145,24 @@ impl Access {
 }
 
 impl Credentials {
+    /// No token: for what is told to anybody.
+    ///
+    /// # Errors
+    /// When a file of TLS cannot be read or holds something else.
+    pub fn of_nobody(tls: &ClientTls) -> Result<Self, CredentialsError> {
+        Ok(Self {
+            token: None,
+            tls: tls.load()?,
+        })
+    }
+
+    /// The same for a server whose certificate bears this name, whatever its address.
+    #[must_use]
+    pub fn with_server_name(self, name: &str) -> Self {
+        let tls = self.tls.domain_name(name);
+        Self { tls, ..self }
+    }
+
     /// The same with this token.
     #[must_use]
     pub fn with_token(self, token: Secret) -> Self {

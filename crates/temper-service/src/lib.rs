@@ -4,6 +4,8 @@
 pub mod access;
 pub mod arguments;
 pub mod client;
+pub mod database;
+pub mod health;
 pub mod objects;
 mod opening;
 pub mod page;

@@ -4,7 +4,7 @@
 
 mod partial;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, future::BoxFuture};
 use temper_core::{
@@ -18,6 +18,7 @@ use temper_proto::v1::{
 use temper_service::{
     access::{Authenticate, Secret},
     client::{self, Channel, Credentials},
+    health::{self, HealthError},
     server::{ServeError, Server},
     status,
     stop::Stop,
@@ -107,6 +108,32 @@ impl Running {
         let credentials = Credentials::default().with_token(self.token.clone());
         client::connect(&self.url, &credentials).await.unwrap()
     }
+}
+
+#[tokio::test]
+async fn probe_passes_for_what_is_served_and_names_what_is_not() {
+    let running = start().await;
+    let nobody = Credentials::default();
+    let patience = Duration::from_mins(1);
+    for service in ["", "temper.v1.ResultsService"] {
+        let told = health::check(&running.url, &nobody, service, patience).await;
+        assert!(told.is_ok(), "{service}: {told:?}");
+    }
+    let told = health::check(&running.url, &nobody, "temper.v1.SweepService", patience).await;
+    let said = told.unwrap_err().to_string();
+    assert!(said.contains("`temper.v1.SweepService`"), "{said}");
+}
+
+#[tokio::test]
+async fn probe_gives_up_on_a_server_that_takes_connections_and_does_not_serve() {
+    let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let url = format!("http://{}", server.address());
+    let patience = Duration::from_millis(50);
+    let told = health::check(&url, &Credentials::default(), "", patience).await;
+    assert!(matches!(told, Err(HealthError::Late { .. })), "{told:?}");
+    drop(server);
+    let told = health::check(&url, &Credentials::default(), "", Duration::from_mins(1)).await;
+    assert!(matches!(told, Err(HealthError::Connect(_))), "{told:?}");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
+use temper_service::database::Database;
 use temper_store::{RolePasswords, Store, Verifier};
 
 use crate::output;
@@ -13,14 +14,8 @@ use crate::output;
 /// Which database, and whether roles are made.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The database, `postgres://user@host/name`
-    #[arg(
-        long,
-        env = "TEMPER_DATABASE_URL",
-        hide_env_values = true,
-        value_name = "URL"
-    )]
-    database_url: String,
+    #[command(flatten)]
+    database: Database,
     /// Also make the roles that only read, or bring them up to date: `temper_reader` for dashboards,
     /// `temper_results` for the results service
     #[arg(long)]
@@ -40,7 +35,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         reader: verifier(args.reader_password_file.as_deref())?,
         results: verifier(args.results_password_file.as_deref())?,
     };
-    let store = Store::connect(&args.database_url, 1)
+    let store = Store::connect(&args.database.url()?, 1)
         .await
         .context("cannot connect to the database (TEMPER_DATABASE_URL)")?;
     store.migrate().await?;

@@ -7,6 +7,7 @@ mod cancel;
 mod catalog;
 mod datasets;
 mod explain;
+mod health;
 mod job;
 mod jobs;
 mod logs;
@@ -75,6 +76,8 @@ pub enum Command {
     Catalog(catalog::Args),
     /// Make and revoke tokens, and see who changed what
     Admin(admin::Args),
+    /// Ask a service whether it serves; exit status 1 unless it does
+    Health(health::Args),
     /// Bring a database's tables up to this release
     Migrate(migrate::Args),
 }
@@ -106,6 +109,7 @@ impl Command {
             Self::Datasets(args) => return blocking(move || datasets::run(args)).await,
             Self::Catalog(args) => blocking(move || catalog::run(args)).await?,
             Self::Admin(args) => admin::run(args).await?,
+            Self::Health(args) => health::run(args).await?,
             Self::Migrate(args) => migrate::run(args).await?,
         }
         Ok(ExitCode::SUCCESS)

@@ -1,13 +1,14 @@
 //! TLS from files.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Duration};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use temper_core::access::Role;
 use temper_proto::v1::{GetCurveRequest, results_service_client::ResultsServiceClient};
 use temper_service::{
     access::Secret,
-    client::{Access, ConnectError, connect},
+    client::{Access, ConnectError, Credentials, connect},
+    health::{self, HealthError},
     server::{ServeError, Server},
     status,
     stop::Stop,
@@ -17,6 +18,9 @@ use tempfile::TempDir;
 use tonic::Status;
 
 use crate::lab::{Book, Lab, standing};
+
+/// Longer than any of these servers takes.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Certificates in a folder.
 struct Files {
@@ -103,6 +107,24 @@ async fn calls_over_tls_are_answered_to_who_trusts_the_servers_authority() {
     let refused = call(&https(&lab), strangers.client(false), &token).await;
     let refused = refused.unwrap_err();
     assert!(refused.contains("--tls-ca"), "{refused}");
+}
+
+#[tokio::test]
+async fn health_is_asked_over_tls_by_the_name_that_the_certificate_bears() {
+    let files = Files::make();
+    let lab = files.lab(true).await;
+    let by_another_name = format!("https://localhost:{}", lab.address.port());
+    let credentials = Credentials::of_nobody(&files.client(true)).unwrap();
+    let told = health::check(&by_another_name, &credentials, "", PATIENCE).await;
+    let untrusted = matches!(
+        told,
+        Err(HealthError::Connect(ConnectError::Untrusted { .. }))
+    );
+    assert!(untrusted, "{told:?}");
+    let named = credentials.with_server_name("127.0.0.1");
+    health::check(&by_another_name, &named, "", PATIENCE)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

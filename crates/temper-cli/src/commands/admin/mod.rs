@@ -9,7 +9,7 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::Context as _;
 use clap::{Subcommand, ValueEnum};
 use temper_core::access;
-use temper_service::{access::Secret, arguments};
+use temper_service::{access::Secret, arguments, client};
 
 use crate::{output, secret};
 
@@ -86,6 +86,12 @@ impl Wishes {
             return Ok(());
         };
         secret::write_new(path, secret).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// The token that the file holds already; none where there is no file.
+    fn held(&self) -> anyhow::Result<Option<Secret>> {
+        let path = self.output.as_deref().filter(|path| path.exists());
+        Ok(path.map(client::token_in).transpose()?)
     }
 
     /// Looks before anything is made whether the file can be there.

@@ -1,0 +1,42 @@
+//! `temper health`.
+
+use std::time::Duration;
+
+use temper_service::{arguments, client::Credentials, health, tls::ClientTls};
+
+use crate::output;
+
+/// Whom to ask, and after what.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The coordinator or results service
+    #[arg(long, default_value = "http://127.0.0.1:7070", value_name = "URL")]
+    address: String,
+    /// A service, such as temper.v1.SweepService [default: the server as a whole]
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "NAME"
+    )]
+    service: String,
+    /// How long to wait for the answer
+    #[arg(long, default_value = "2s", value_name = "TIME", value_parser = arguments::time)]
+    timeout: Duration,
+    /// Name that the server's certificate bears, where the address is another
+    #[arg(long, env = "TEMPER_TLS_SERVER_NAME", value_name = "NAME")]
+    server_name: Option<String>,
+    #[command(flatten)]
+    tls: ClientTls,
+}
+
+/// Fails unless the service serves. Needs no token.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let mut credentials = Credentials::of_nobody(&args.tls)?;
+    if let Some(name) = &args.server_name {
+        credentials = credentials.with_server_name(name);
+    }
+    health::check(&args.address, &credentials, &args.service, args.timeout).await?;
+    output::line("SERVING");
+    Ok(())
+}

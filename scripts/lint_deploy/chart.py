@@ -1,0 +1,134 @@
+"""Checks the chart: Helm's linter, what it renders for each file of `ci/` against the schemas of Kubernetes, KEDA and
+Prometheus's operator, that wrong values are refused, and what is promised of every pod."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Iterator, List
+
+from environment import enter
+from house import CHECKOUT, Complaints, run, unknown
+
+CHART = CHECKOUT / "deploy" / "helm" / "temper"
+# The oldest that the chart takes, and the newest whose schemas there are.
+RELEASES = ("1.30.0", "1.37.0")
+# Values that must be refused, each on top of a file that is right, and a word of the reason.
+REFUSED = (
+    ("least.yaml", "coordinator.replica=2", "replica"),
+    ("least.yaml", "objectStore.url=/tmp", "objectStore"),
+    ("least.yaml", "objectStore.url=file:///var/lib/temper/store", "objectStore.existingClaim"),
+    ("least.yaml", "database.existingSecret=", "database.existingSecret"),
+    ("least.yaml", "workers.classes.cpu.replicas=1", "workers.token.existingSecret"),
+    ("gpus.yaml", "workers.classes.cpu.device=gpu", "device"),
+    ("keda.yaml", "workers.classes.cpu.wallTime=", "wallTime"),
+)
+
+
+def main() -> int:
+    """Checks all of it, and tells how much that was."""
+    crds = enter()
+    complaints, resources = Complaints(), 0
+    values = sorted((CHART / "ci").glob("*.yaml"))
+    for file in values:
+        done = run(["helm", "lint", "--strict", CHART, "--values", file])
+        complaints.demand(done.returncode == 0, f"{file.name}: {done.stdout}{done.stderr}")
+        done = run(template(file))
+        complaints.demand(done.returncode == 0, f"{file.name}: {done.stderr.strip()}")
+        found = list(documents(done.stdout))
+        complaints.demand(len(found) > 0, f"{file.name}: it renders nothing")
+        resources += len(found)
+        check(complaints, file.name, found, crds)
+    for file, setting, reason in REFUSED:
+        done = run([*template(CHART / "ci" / file), "--set", setting])
+        refused = done.returncode != 0 and reason in done.stderr
+        complaints.demand(refused, f"{file}: {setting} is not refused for {reason}")
+    installed(complaints)
+    return complaints.verdict(f"chart: {len(values)} values, {resources} resources, {len(REFUSED)} refusals")
+
+
+def template(file: Path) -> List[object]:
+    """The command that renders the chart."""
+    return ["helm", "template", "lab", CHART, "--namespace", "temper", "--values", file]
+
+
+def documents(text: str) -> Iterator[dict]:
+    """The resources of a stream of YAML."""
+    import yaml
+
+    return (document for document in yaml.safe_load_all(text) if document)
+
+
+def check(complaints: Complaints, name: str, resources: List[dict], crds: Path) -> None:
+    """Holds resources against schemas, and pods against what is promised."""
+    import kubernetes_validate
+
+    foreign = [resource for resource in resources if is_foreign(resource)]
+    own = [resource for resource in resources if not is_foreign(resource)]
+    # A ScaledJob's schema leaves its pods out.
+    own += [job_of(resource) for resource in foreign if resource["kind"] == "ScaledJob"]
+    for release in RELEASES:
+        for resource in own:
+            try:
+                kubernetes_validate.validate(resource, release, strict=True)
+            except (kubernetes_validate.ValidationError, kubernetes_validate.SchemaNotFoundError) as error:
+                place = ".".join(str(step) for step in getattr(error, "path", ()))
+                complaints.demand(False, f"{name}: {title(resource)} in {release}: {place}: {error.message}")
+    command = [shutil.which("node") or "node", crds / "check.mjs"]
+    done = subprocess.run(command, input=json.dumps(foreign), capture_output=True, text=True, check=False)
+    complaints.demand(done.returncode == 0, f"{name}: {done.stderr.strip()}")
+    for resource in own:
+        if "template" in resource.get("spec", {}):
+            pod(complaints, f"{name}: {title(resource)}", resource["spec"]["template"]["spec"])
+
+
+def is_foreign(resource: dict) -> bool:
+    return resource["apiVersion"].startswith(("keda.sh/", "monitoring.coreos.com/"))
+
+
+def job_of(scaled: dict) -> dict:
+    template = scaled["spec"]["jobTargetRef"]
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": scaled["metadata"], "spec": template}
+
+
+def title(resource: dict) -> str:
+    return f"{resource['kind']} {resource['metadata']['name']}"
+
+
+def pod(complaints: Complaints, name: str, spec: dict) -> None:
+    """What holds for every pod of the chart."""
+    complaints.demand(spec["securityContext"]["runAsNonRoot"] is True, f"{name}: it may run as root")
+    complaints.demand(spec["automountServiceAccountToken"] is False, f"{name}: it has a token of Kubernetes")
+    for container in spec["containers"]:
+        context = container["securityContext"]
+        confined = context["readOnlyRootFilesystem"] and not context["allowPrivilegeEscalation"]
+        complaints.demand(confined and context["capabilities"]["drop"] == ["ALL"], f"{name}: it is not confined")
+        names = [variable["name"] for variable in container["env"]]
+        for variable in unknown(names):
+            complaints.demand(False, f"{name}: no program reads {variable}")
+        complaints.demand(len(names) == len(set(names)), f"{name}: a variable is named twice")
+        worker = container["name"] == "worker"
+        complaints.demand(not worker or "TEMPER_DATABASE_URL" not in names, f"{name}: a worker knows the database")
+        probed = worker or container["name"] == "migrate" or {"readinessProbe", "livenessProbe"} <= container.keys()
+        complaints.demand(probed, f"{name}: nobody asks for its health")
+        mounts = {mount["name"] for mount in container.get("volumeMounts", [])}
+        volumes = {volume["name"] for volume in spec.get("volumes", [])}
+        complaints.demand(mounts == volumes, f"{name}: volumes {sorted(mounts ^ volumes)} are half there")
+
+
+def installed(complaints: Complaints) -> None:
+    """A chart packs into an archive that renders as its folder does."""
+    with tempfile.TemporaryDirectory() as folder:
+        done = run(["helm", "package", CHART, "--destination", folder])
+        complaints.demand(done.returncode == 0, f"helm package: {done.stderr.strip()}")
+        for archive in Path(folder).glob("*.tgz"):
+            done = run(["helm", "template", "lab", archive, "--values", CHART / "ci" / "least.yaml"])
+            complaints.demand(done.returncode == 0, f"{archive.name}: {done.stderr.strip()}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
