@@ -84,6 +84,18 @@ pub fn correlation(pairs: &[(f64, f64)]) -> Option<f64> {
     })
 }
 
+/// Ranks of some values, the greatest first: from 1, equals share the lesser one, and what has no
+/// value has no rank.
+#[must_use]
+pub fn rank(values: &[Option<f64>]) -> Vec<Option<usize>> {
+    let greater = |value: f64| {
+        let others = values.iter().flatten();
+        others.filter(|other| **other - value > ROUNDING).count()
+    };
+    let ranked = |value: &Option<f64>| value.map(|value| 1 + greater(value));
+    values.iter().map(ranked).collect()
+}
+
 /// Student's t with so many degrees of freedom, at least 1.
 fn student(freedom: usize) -> Option<StudentsT> {
     StudentsT::new(0.0, 1.0, float(freedom)).ok()
@@ -157,6 +169,14 @@ mod tests {
             let found = quantile(freedom);
             assert!((found - expected).abs() < 1e-6, "{freedom}: {found}");
         }
+    }
+
+    #[test]
+    fn equals_share_a_rank_and_what_is_missing_has_none() {
+        let values = [Some(0.5), None, Some(0.9), Some(0.1 + 0.4), Some(0.2)];
+        let expected = [Some(2), None, Some(1), Some(2), Some(4)];
+        assert_eq!(rank(&values), expected);
+        assert_eq!(rank(&[]), []);
     }
 
     #[test]

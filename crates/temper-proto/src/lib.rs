@@ -6,6 +6,7 @@ mod json;
 pub use convert::filter::parse_job_filter;
 pub use convert::names::{JobName, SweepName, TokenName};
 pub use convert::placement::parse_placement;
+pub use convert::results::{parse_cell_match, parse_distribution};
 pub use convert::spec::parse_sweep_spec;
 pub use json::{JsonError, from_json, to_json};
 

@@ -1,33 +1,23 @@
-//! Cells that differ in nothing but their seed, summarised. The statistics are temper-core's.
+//! Groups of cells, summarised. The statistics are temper-core's.
 
 use std::collections::BTreeSet;
 
 use temper_core::{
     Epsilon,
-    curve::{CurveError, Distribution, ExpectationError, Figures, Point},
+    curve::Point,
     report::MaskingFlag,
     statistics::{Summary, summarise},
 };
-use temper_store::CellCurve;
+use temper_store::CurveFacts;
 
-/// Cells that differ in nothing but their seed, and one of their evaluations.
+use crate::group::Group;
+
+/// What is said of a group beyond its three scalars.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Group {
-    /// The group's first cell: what all have in common.
-    pub of: CellCurve,
-    /// Cells in all.
-    pub expected_count: usize,
-    /// Cells with a result.
-    pub count: usize,
-    /// Summary of clean accuracies; none without a result.
-    pub clean: Option<Summary>,
-    /// Summary of accuracies at the grid's end.
-    pub robust: Option<Summary>,
-    /// Summary of expected robustness.
-    pub expected: Option<Summary>,
-    /// Summary of accuracies along the grid.
+pub struct Aggregate {
+    /// Summary of accuracies at the strengths that every curve of the group has.
     pub points: Vec<(Epsilon, Summary)>,
-    /// Test images of each cell; 0 before there is a result.
+    /// Test images of each cell; 0 before there is a result, and where they differ.
     pub samples: u32,
     /// Samples audited, of all cells together.
     pub audit_samples: u32,
@@ -39,153 +29,139 @@ pub struct Group {
     pub flagged_count: usize,
 }
 
-/// Groups a sweep's curves, in the order in which their groups first appear.
-///
-/// # Errors
-/// When the points of a cell are no curve.
-pub fn group(curves: Vec<CellCurve>) -> Result<Vec<Group>, ExpectationError> {
-    let mut groups: Vec<Vec<CellCurve>> = Vec::new();
-    for curve in curves {
-        match groups.iter_mut().find(|group| belongs(&curve, &group[0])) {
-            Some(group) => group.push(curve),
-            None => groups.push(vec![curve]),
-        }
-    }
-    groups.into_iter().map(summarised).collect()
-}
-
-fn belongs(curve: &CellCurve, other: &CellCurve) -> bool {
-    let axes = |curve: &CellCurve| (curve.target, curve.hyperparameters, curve.evaluation);
-    axes(curve) == axes(other)
-        && curve.model == other.model
-        && curve.dataset == other.dataset
-        && curve.schedule == other.schedule
-}
-
-fn summarised(cells: Vec<CellCurve>) -> Result<Group, ExpectationError> {
-    let curves: Vec<&[Point]> = cells
+/// Summarises a group; without its points where they are not wanted.
+pub fn aggregate(group: &Group<'_>, with_points: bool) -> Aggregate {
+    let curves: Vec<&[Point]> = group
+        .cells
         .iter()
-        .filter_map(|cell| cell.points.as_deref())
+        .filter_map(|cell| cell.curve.points.as_deref())
         .collect();
-    let figures = curves
-        .iter()
-        .map(|points| Figures::of(points, &Distribution::default()))
-        .collect::<Result<Vec<_>, _>>()?;
-    let summary =
-        |value: fn(&Figures) -> f64| summarise(&figures.iter().map(value).collect::<Vec<_>>());
-    // One evaluation of one group has one grid.
-    let grid = curves.first().copied().unwrap_or_default();
-    let points = grid.iter().enumerate().filter_map(|(i, point)| {
-        let column: Vec<f64> = curves
-            .iter()
-            .filter_map(|c| c.get(i))
-            .map(Point::accuracy)
-            .collect();
-        summarise(&column).map(|summary| (point.epsilon, summary))
-    });
-    let audits = || cells.iter().filter_map(|cell| cell.facts.audit);
+    let facts = || group.cells.iter().map(|cell| &cell.curve.facts);
+    let audits = || facts().filter_map(|facts| facts.audit);
     let gaps: Vec<f64> = audits().map(|audit| audit.gap).collect();
-    let flagged = || cells.iter().filter(|cell| !cell.facts.flags.is_empty());
-    Ok(Group {
-        expected_count: cells.len(),
-        count: curves.len(),
-        clean: summary(|figures| figures.clean),
-        robust: summary(|figures| figures.robust),
-        expected: summary(|figures| figures.expected),
-        points: points.collect(),
-        samples: grid.first().map_or(0, |point| point.samples),
+    let samples = curves.iter().filter_map(|curve| curve.first());
+    Aggregate {
+        points: if with_points {
+            summaries(&curves)
+        } else {
+            Vec::new()
+        },
+        samples: common(samples.map(|point| point.samples)).unwrap_or_default(),
         audit_samples: audits().map(|audit| audit.samples).sum(),
         audit_gap: summarise(&gaps),
-        flags: flagged()
-            .flat_map(|cell| cell.facts.flags.clone())
-            .collect(),
-        flagged_count: flagged().count(),
-        of: cells.into_iter().next().ok_or(CurveError::Empty)?,
-    })
+        flags: facts().flat_map(|facts| facts.flags.clone()).collect(),
+        flagged_count: facts().filter(|facts| !facts.flags.is_empty()).count(),
+    }
+}
+
+/// What all of a group say of how they are measured; none where that differs.
+pub fn common_fact<T: PartialEq>(group: &Group<'_>, fact: fn(&CurveFacts) -> T) -> Option<T> {
+    common(group.cells.iter().map(|cell| fact(&cell.curve.facts)))
+}
+
+fn common<T: PartialEq>(mut values: impl Iterator<Item = T>) -> Option<T> {
+    let first = values.next()?;
+    values.all(|value| value == first).then_some(first)
+}
+
+/// A mean at a strength that some curves lack would be over others than its neighbours.
+fn summaries(curves: &[&[Point]]) -> Vec<(Epsilon, Summary)> {
+    let Some((first, others)) = curves.split_first() else {
+        return Vec::new();
+    };
+    let at = |curve: &[Point], epsilon: Epsilon, i: usize| {
+        // Most often all curves have one grid.
+        let same = curve.get(i).filter(|point| point.epsilon == epsilon);
+        let found = same.or_else(|| curve.iter().find(|point| point.epsilon == epsilon));
+        found.map(Point::accuracy)
+    };
+    let summary = |(i, point): (usize, &Point)| {
+        let others = others.iter().map(|curve| at(curve, point.epsilon, i));
+        let column: Option<Vec<f64>> = [Some(point.accuracy())].into_iter().chain(others).collect();
+        summarise(&column?).map(|summary| (point.epsilon, summary))
+    };
+    first.iter().enumerate().filter_map(summary).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use temper_core::{
-        report::Audit,
-        spec::{EvaluationSettings, Selection},
-    };
-    use temper_store::{CurveFacts, JobId};
+    use temper_core::{curve::Distribution, report::Audit, spec::CurveMode};
+    use temper_store::CellCurve;
 
     use super::*;
+    use crate::{
+        group::{Axes, Axis, clean, expected, group, measure, robust},
+        testing::{cell, curves},
+    };
 
-    fn cell(seed: u64, schedule: &str, correct: Option<[u32; 3]>) -> CellCurve {
-        let points = correct.map(|correct| {
-            (0..3)
-                .zip(correct)
-                .map(|(i, correct)| Point {
-                    epsilon: Epsilon::new(i, 255).unwrap(),
-                    correct,
-                    samples: 10,
-                })
-                .collect()
-        });
-        CellCurve {
-            cell: 0,
-            model: "mobilenetv2".into(),
-            dataset: "fashion-mnist".into(),
-            schedule: schedule.into(),
-            target: Epsilon::new(2, 255).unwrap(),
-            seed,
-            hyperparameters: 0,
-            evaluation: 0,
-            job: JobId(1),
-            facts: CurveFacts {
-                mode: EvaluationSettings::default().mode,
-                attacks: EvaluationSettings::default().attacks,
-                model: Selection::Last,
-                seed: 0,
-                audit: None,
-                flags: Vec::new(),
-                passes: None,
-            },
-            points,
-        }
+    fn groups(curves: &[CellCurve]) -> Vec<Group<'_>> {
+        let cells = measure(curves, &Distribution::default()).unwrap();
+        group(&cells, &Axes::without(&[Axis::Seed]))
     }
 
     #[test]
     fn seeds_are_summarised_and_missing_cells_counted() {
-        let groups = group(vec![
-            cell(0, "fixed", Some([8, 4, 2])),
-            cell(1, "fixed", Some([6, 4, 0])),
-            cell(2, "fixed", None),
-            cell(0, "linear", None),
-        ])
-        .unwrap();
+        let curves = curves(&[
+            ("fixed", 0, Some([8, 4, 2])),
+            ("fixed", 1, Some([6, 4, 0])),
+            ("fixed", 2, None),
+            ("linear", 0, None),
+        ]);
+        let groups = groups(&curves);
         assert_eq!(groups.len(), 2);
         let fixed = &groups[0];
-        assert_eq!((fixed.count, fixed.expected_count), (2, 3));
-        assert!((fixed.clean.unwrap().mean - 0.7).abs() < 1e-12);
-        assert!((fixed.robust.unwrap().mean - 0.1).abs() < 1e-12);
+        assert_eq!((fixed.count(), fixed.cells.len()), (2, 3));
+        assert!((fixed.summary(clean).unwrap().mean - 0.7).abs() < 1e-12);
+        assert!((fixed.summary(robust).unwrap().mean - 0.1).abs() < 1e-12);
         // Areas 0.45 and 0.35.
-        assert!((fixed.expected.unwrap().mean - 0.4).abs() < 1e-12);
-        assert!((fixed.points[1].1.standard_deviation.unwrap()).abs() < 1e-12);
-        assert_eq!(
-            (groups[1].count, groups[1].clean, groups[1].points.len()),
-            (0, None, 0)
-        );
+        assert!((fixed.summary(expected).unwrap().mean - 0.4).abs() < 1e-12);
+        let points = aggregate(fixed, true).points;
+        assert_eq!(points.len(), 3);
+        assert!(points[1].1.standard_deviation.unwrap().abs() < 1e-12);
+        assert!(aggregate(fixed, false).points.is_empty());
+        let linear = &groups[1];
+        assert_eq!((linear.count(), linear.summary(clean)), (0, None));
+        assert_eq!(aggregate(linear, true).points, []);
+    }
+
+    #[test]
+    fn points_are_those_that_every_curve_has() {
+        let mut curves = curves(&[("fixed", 0, Some([8, 4, 2])), ("fixed", 1, Some([6, 4, 0]))]);
+        // The second has no strength of one level.
+        curves[1].points.as_mut().unwrap().remove(1);
+        let points = aggregate(&groups(&curves)[0], true).points;
+        let shown: Vec<_> = points
+            .iter()
+            .map(|(epsilon, _)| epsilon.to_string())
+            .collect();
+        assert_eq!(shown, ["0", "2/255"]);
+        assert!(points.iter().all(|(_, summary)| summary.count == 2));
     }
 
     #[test]
     fn audits_are_summarised_and_flags_of_all_cells_gathered() {
         let mut cells: Vec<_> = (0..3)
-            .map(|seed| cell(seed, "fixed", Some([8, 4, 2])))
+            .map(|seed| cell("fixed", seed, Some([8, 4, 2])))
             .collect();
         let audit = |gap| Some(Audit { samples: 5, gap });
         cells[0].facts.audit = audit(0.01);
         cells[1].facts.audit = audit(0.03);
         cells[0].facts.flags = vec![MaskingFlag::RisingCurve, MaskingFlag::Randomised];
         cells[2].facts.flags = vec![MaskingFlag::RisingCurve];
-        let group = group(cells).unwrap().remove(0);
+        let group = aggregate(&groups(&cells)[0], true);
         assert!((group.audit_gap.unwrap().mean - 0.02).abs() < 1e-12);
         assert_eq!((group.audit_samples, group.samples), (10, 10));
         let flags = [MaskingFlag::Randomised, MaskingFlag::RisingCurve];
         assert_eq!(group.flags, BTreeSet::from(flags));
         assert_eq!(group.flagged_count, 2);
+    }
+
+    #[test]
+    fn what_differs_within_a_group_is_not_told_of_all() {
+        let mut cells = curves(&[("fixed", 0, None), ("fixed", 1, None)]);
+        let mode = |cells: &[CellCurve]| common_fact(&groups(cells)[0], |facts| facts.mode);
+        assert_eq!(mode(&cells), Some(cells[0].facts.mode));
+        cells[1].facts.mode = CurveMode::Exact;
+        assert_eq!(mode(&cells), None);
     }
 }

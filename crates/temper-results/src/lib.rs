@@ -1,8 +1,17 @@
-//! The results service: curves, and what groups of them say. Reads only.
+//! The results service: curves, what is said of them and of groups of them, exports. Reads only.
 
 mod access;
 mod aggregate;
+mod compare;
+mod export;
+mod group;
 mod grpc;
+mod leaderboard;
+mod published;
+mod sensitivity;
+#[cfg(test)]
+mod testing;
+mod transfer;
 
 use std::sync::Arc;
 
@@ -12,9 +21,10 @@ use temper_store::Store;
 /// What the results service needs to know.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// `postgres://…`, of a database that a coordinator has migrated.
+    /// `postgres://…`, of a database that a coordinator has migrated. The role that it names need only
+    /// be allowed to read.
     pub database_url: String,
-    /// Connections to the database at a time.
+    /// Connections to the database at a time. Exports take at most half of them.
     pub connections: u32,
 }
 
@@ -23,9 +33,11 @@ pub struct Config {
 /// # Errors
 /// When the database cannot be opened, or serving fails.
 pub async fn run(config: Config, server: Server, stop: Stop) -> anyhow::Result<()> {
-    let store = Store::connect(&config.database_url, config.connections).await?;
+    let store = Store::connect_reading(&config.database_url, config.connections).await?;
+    let published = temper_core::published::built_in()?;
     let tokens = Arc::new(access::Tokens(store.clone()));
-    let server = grpc::services(server, store.clone());
+    let exports = usize::try_from(config.connections / 2)?.max(1);
+    let server = grpc::services(server, store.clone(), published, exports);
     let outcome = server.serve(tokens, stop).await;
     store.close().await;
     Ok(outcome?)

@@ -6,6 +6,7 @@ pub mod arguments;
 pub mod client;
 pub mod objects;
 mod opening;
+pub mod page;
 pub mod server;
 pub mod status;
 pub mod stop;

@@ -1,19 +1,21 @@
 //! Curves: what evaluations measured, by job and by sweep.
 
+mod cells;
+
 use sqlx::types::Json;
 use temper_core::{
-    Epsilon,
     attack::Attack,
     curve::Point,
     report::{Audit, MaskingFlag},
     spec::{CurveMode, JobSpec, Selection},
 };
-use uuid::Uuid;
+
+pub use cells::{CellCurve, CurveFilter, CurvePage, CurvePlace, CurvesQuery};
 
 use crate::{
     JobId, Store, StoreError,
     artifact::no_result,
-    value::{PointColumns, epsilon, named, stored},
+    value::{PointColumns, named, stored},
 };
 
 /// What one evaluation measured.
@@ -44,33 +46,6 @@ pub struct CurveFacts {
     pub flags: Vec<MaskingFlag>,
     /// Passes of one image through the network; none when not known.
     pub passes: Option<u64>,
-}
-
-/// One evaluation of one cell of a sweep.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CellCurve {
-    /// Place of the cell in the sweep, from 0.
-    pub cell: u32,
-    /// Catalog name of the model.
-    pub model: String,
-    /// Catalog name of the dataset.
-    pub dataset: String,
-    /// Schedule, for instance `two-hinge`.
-    pub schedule: String,
-    /// Target strength.
-    pub target: Epsilon,
-    /// Seed.
-    pub seed: u64,
-    /// Index into the sweep's hyper-parameters.
-    pub hyperparameters: u32,
-    /// Index into the sweep's evaluations.
-    pub evaluation: u32,
-    /// The evaluation's job.
-    pub job: JobId,
-    /// How it is measured.
-    pub facts: CurveFacts,
-    /// What it measured, ascending from epsilon 0; none before it has succeeded.
-    pub points: Option<Vec<Point>>,
 }
 
 impl Store {
@@ -126,71 +101,6 @@ impl Store {
             points: columns.into_points()?,
         })
     }
-
-    /// Every evaluation of every cell of a sweep, in the order of its cells.
-    ///
-    /// # Errors
-    /// `NotFound` without such a sweep.
-    pub async fn sweep_curves(&self, sweep: Uuid) -> Result<Vec<CellCurve>, StoreError> {
-        self.sweep_exists(sweep).await?;
-        let records = sqlx::query_as!(
-            CellRecord,
-            r#"SELECT cell.ordinal, cell.model, cell.dataset, cell.schedule, cell.target_num,
-                cell.target_den, cell.seed, cell.hyperparameters, evaluation.evaluation,
-                evaluation.job_id, points.numerators, points.denominators, points.correct,
-                points.samples,
-                measured.spec -> 'mode' AS "mode!: Json<CurveMode>",
-                measured.spec -> 'attacks' AS "attacks!: Json<Vec<Attack>>",
-                measured.spec -> 'model' AS "selection!: Json<Selection>",
-                measured.spec -> 'seed' AS "measuring_seed!: Json<u64>",
-                summary.audit_samples AS "audit_samples?", summary.audit_gap AS "audit_gap?",
-                summary.masking_flags AS "masking_flags?", summary.passes AS "passes?"
-            FROM temper.sweep_cell AS cell
-            JOIN temper.cell_evaluation AS evaluation
-                ON evaluation.sweep_id = cell.sweep_id AND evaluation.cell = cell.ordinal
-            JOIN temper.job ON job.id = evaluation.job_id
-            LEFT JOIN temper.job_template AS template ON template.id = job.template_id
-            CROSS JOIN LATERAL (SELECT coalesce(template.content, '{}') || job.spec AS spec) AS measured
-            LEFT JOIN temper.job_summary AS summary ON summary.job_id = job.id
-            CROSS JOIN LATERAL (
-                SELECT array_agg(point.epsilon_num ORDER BY point.ordinal) AS numerators,
-                    array_agg(point.epsilon_den ORDER BY point.ordinal) AS denominators,
-                    array_agg(point.correct ORDER BY point.ordinal) AS correct,
-                    array_agg(point.samples ORDER BY point.ordinal) AS samples
-                FROM temper.evaluation AS point WHERE point.job_id = evaluation.job_id
-            ) AS points
-            WHERE cell.sweep_id = $1 ORDER BY cell.ordinal, evaluation.evaluation"#,
-            sweep,
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        records.into_iter().map(CellRecord::into_curve).collect()
-    }
-}
-
-struct CellRecord {
-    ordinal: i32,
-    model: String,
-    dataset: String,
-    schedule: String,
-    target_num: i32,
-    target_den: i32,
-    seed: i64,
-    hyperparameters: i32,
-    evaluation: i32,
-    job_id: i64,
-    numerators: Option<Vec<i32>>,
-    denominators: Option<Vec<i32>>,
-    correct: Option<Vec<i32>>,
-    samples: Option<Vec<i32>>,
-    mode: Json<CurveMode>,
-    attacks: Json<Vec<Attack>>,
-    selection: Json<Selection>,
-    measuring_seed: Json<u64>,
-    audit_samples: Option<i32>,
-    audit_gap: Option<f64>,
-    masking_flags: Option<Vec<String>>,
-    passes: Option<i64>,
 }
 
 /// What a summary row, if there is one, says of a measurement.
@@ -226,47 +136,5 @@ impl Summary {
         self.passes
             .map(|passes| stored(passes, "count of passes"))
             .transpose()
-    }
-}
-
-impl CellRecord {
-    fn into_curve(self) -> Result<CellCurve, StoreError> {
-        let points = self.numerators.map(|numerators| {
-            PointColumns {
-                numerators,
-                denominators: self.denominators.unwrap_or_default(),
-                correct: self.correct.unwrap_or_default(),
-                samples: self.samples.unwrap_or_default(),
-            }
-            .into_points()
-        });
-        let summary = Summary {
-            audit_samples: self.audit_samples,
-            audit_gap: self.audit_gap,
-            masking_flags: self.masking_flags,
-            passes: self.passes,
-        };
-        let facts = CurveFacts {
-            mode: self.mode.0,
-            attacks: self.attacks.0,
-            model: self.selection.0,
-            seed: self.measuring_seed.0,
-            audit: summary.audit()?,
-            flags: summary.flags()?,
-            passes: summary.passes()?,
-        };
-        Ok(CellCurve {
-            cell: stored(self.ordinal, "ordinal")?,
-            model: self.model,
-            dataset: self.dataset,
-            schedule: self.schedule,
-            target: epsilon(self.target_num, self.target_den, "target")?,
-            seed: stored(self.seed, "seed")?,
-            hyperparameters: stored(self.hyperparameters, "hyper-parameters")?,
-            evaluation: stored(self.evaluation, "evaluation")?,
-            job: JobId(self.job_id),
-            facts,
-            points: points.transpose()?,
-        })
     }
 }

@@ -17,6 +17,7 @@ mod copy;
 mod curve;
 mod epoch;
 mod error;
+mod export;
 mod janitor;
 mod job;
 mod lease;
@@ -30,6 +31,7 @@ mod sweep;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod token;
+mod training;
 mod value;
 mod worker;
 
@@ -38,8 +40,11 @@ pub use attempt::{Attempt, AttemptOutcome, AttemptPage, AttemptsQuery, FailedAtt
 pub use audit::{Actor, AuditEntry, AuditPage, AuditQuery};
 pub use checkpoint::Checkpoint;
 pub use complete::{BestModel, Measured, Trained};
-pub use curve::{CellCurve, Curve, CurveFacts};
+pub use curve::{CellCurve, Curve, CurveFacts, CurveFilter, CurvePage, CurvePlace, CurvesQuery};
 pub use error::StoreError;
+pub use export::{
+    CellAxes, Exported, ExportedEpoch, ExportedJob, ExportedPoint, JobFigures, Provenance, Ran,
+};
 pub use job::{
     Explanation, JobChanges, JobDetail, JobId, JobPage, JobRow, JobsQuery, Retried, SnapshotToken,
     WantingSweep, WorkerFit,
@@ -54,4 +59,5 @@ pub use sweep::{
     SweepFilter, SweepPage, SweepPreview, SweepRequest, SweepRow, SweepState,
 };
 pub use token::{NewToken, TokenCursor, TokenPage, TokenRow};
+pub use training::Course;
 pub use worker::{NewWorker, WorkerRef};

@@ -32,10 +32,23 @@ impl Store {
     /// # Errors
     /// When the URL is none or the database does not answer.
     pub async fn connect(url: &str, connections: u32) -> Result<Self, StoreError> {
-        let options: PgConnectOptions = url.parse()?;
         // The statements of the queue differ in no value that a plan could make use of, and planning a
         // claim anew each time shows in `make bench-queue`.
-        let options = options.options([("plan_cache_mode", "force_generic_plan")]);
+        Self::open(url, connections, ("plan_cache_mode", "force_generic_plan")).await
+    }
+
+    /// The same for who only reads, under a role that need not be allowed to do more: PostgreSQL itself
+    /// refuses every write.
+    ///
+    /// # Errors
+    /// When the URL is none or the database does not answer.
+    pub async fn connect_reading(url: &str, connections: u32) -> Result<Self, StoreError> {
+        Self::open(url, connections, ("default_transaction_read_only", "on")).await
+    }
+
+    async fn open(url: &str, connections: u32, setting: (&str, &str)) -> Result<Self, StoreError> {
+        let options: PgConnectOptions = url.parse()?;
+        let options = options.options([setting]);
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(Duration::from_secs(10))

@@ -8,6 +8,7 @@ mod job;
 mod model;
 pub(crate) mod names;
 pub(crate) mod placement;
+pub(crate) mod results;
 mod rules;
 mod schedule;
 mod settings;

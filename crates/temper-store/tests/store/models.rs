@@ -7,7 +7,7 @@ use temper_core::{
     report::{Audit, MaskingFlag},
     spec::{CurveMode, JobSpec, Selection, SweepSpec},
 };
-use temper_store::{Artifact, BestModel, Claim, FailedAttempt, Measured, Trained};
+use temper_store::{Artifact, BestModel, Claim, CurveFilter, FailedAttempt, Measured, Trained};
 
 use crate::{
     lab::{EPOCHS, Lab, artifact, epoch, measured, measurement, refusal, spec, trained},
@@ -143,7 +143,10 @@ async fn curve_tells_how_it_was_measured_and_what_speaks_against_it() -> Result<
             .evaluation_complete(&claim.lease, &found)
             .await?;
     }
-    let curves = lab.store().sweep_curves(sweep.id).await?;
+    let curves = lab
+        .store()
+        .sweep_curves(sweep.id, &CurveFilter::default())
+        .await?;
     let facts = &curves[0].facts;
     assert_eq!((facts.audit, facts.seed), (Some(audit), 11));
     assert_eq!(

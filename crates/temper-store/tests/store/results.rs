@@ -4,7 +4,7 @@ use temper_core::{
     curve::expected_robustness,
     spec::{CurveMode, EvaluationSettings, Selection},
 };
-use temper_store::JobId;
+use temper_store::{CurveFilter, JobId};
 use uuid::Uuid;
 
 use crate::lab::{LEASE, Lab, TESTER, epsilon, measurement, points, refusal, spec};
@@ -21,7 +21,10 @@ async fn curves_come_in_the_order_of_cells_and_only_where_there_is_a_result() ->
         let claim = lab.claim(worker).await?;
         lab.finish(&claim).await?;
     }
-    let curves = lab.store().sweep_curves(sweep.id).await?;
+    let curves = lab
+        .store()
+        .sweep_curves(sweep.id, &CurveFilter::default())
+        .await?;
     let cells: Vec<_> = curves
         .iter()
         .map(|curve| (curve.cell, curve.seed, curve.evaluation))
@@ -79,7 +82,9 @@ async fn what_is_not_there_is_told_from_what_is_not_there_yet() -> Result<()> {
     );
     refusal(lab.store().job_get(nowhere).await, ErrorKind::NotFound);
     refusal(
-        lab.store().sweep_curves(Uuid::nil()).await,
+        lab.store()
+            .sweep_curves(Uuid::nil(), &CurveFilter::default())
+            .await,
         ErrorKind::NotFound,
     );
     refusal(

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use temper_core::job::{FailureClass, JobState};
-use temper_store::{AttemptOutcome, LeaseStatus, SweepFilter, SweepState};
+use temper_store::{AttemptOutcome, CurveFilter, LeaseStatus, SweepFilter, SweepState};
 use tokio::task::JoinSet;
 
 use crate::lab::{LEASE, Lab, Submission, TESTER, epsilon, failure, measurement, spec};
@@ -19,7 +19,7 @@ async fn same_cells_in_a_second_sweep_make_no_jobs_and_have_results_at_once() ->
     assert_eq!((row.state, row.cells_succeeded), (SweepState::Succeeded, 3));
     assert!(
         lab.store()
-            .sweep_curves(second.id)
+            .sweep_curves(second.id, &CurveFilter::default())
             .await?
             .iter()
             .all(|curve| curve.points.is_some())

@@ -8,7 +8,8 @@ use temper_core::{
     spec::SweepSpec,
 };
 use temper_store::{
-    AuditQuery, LeaseStatus, SweepChanges, SweepExtension, SweepFilter, SweepRow, SweepState,
+    AuditQuery, CurveFilter, LeaseStatus, SweepChanges, SweepExtension, SweepFilter, SweepRow,
+    SweepState,
 };
 use uuid::Uuid;
 
@@ -202,7 +203,10 @@ async fn new_evaluation_of_a_finished_sweep_trains_nothing() -> Result<()> {
         .collect();
     assert!(queued.len() == 2 && queued.iter().all(|job| job.epochs == 0));
     lab.finish_all(worker).await?;
-    let curves = lab.store().sweep_curves(sweep).await?;
+    let curves = lab
+        .store()
+        .sweep_curves(sweep, &CurveFilter::default())
+        .await?;
     let by_evaluation = |wanted| {
         curves
             .iter()
