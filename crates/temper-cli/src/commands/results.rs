@@ -1,7 +1,8 @@
 //! `temper results`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::{Context as _, ensure};
 use temper_proto::{
     SweepName,
     v1::{AggregateCurvesRequest, CurveGroup, Estimate, Selection},
@@ -9,7 +10,7 @@ use temper_proto::{
 
 use crate::{
     connection::{self, Results},
-    names, output, plot,
+    names, output, plot, report,
 };
 
 const COLUMNS: [&str; 8] = [
@@ -45,7 +46,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     })
     .await?;
     if let Some(path) = &args.svg {
-        plot::write(&answer.groups, &args.sweep.to_string(), path)?;
+        draw(&answer.groups, &args.sweep.to_string(), path)?;
     }
     if args.json {
         return output::print_json(&answer);
@@ -67,6 +68,17 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         output::line(format_args!("curves: {}", path.display()));
     }
     Ok(())
+}
+
+/// Draws the groups that have points and writes the picture to `path`.
+fn draw(groups: &[CurveGroup], title: &str, path: &Path) -> anyhow::Result<()> {
+    let charts = report::curves::charts(groups)?;
+    ensure!(
+        !charts.is_empty(),
+        "no cell has results yet: there is nothing to draw"
+    );
+    let svg = plot::lines::grid(&charts, title)?;
+    std::fs::write(path, svg).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// The columns that tell groups apart: indices into settings only where there are several.
