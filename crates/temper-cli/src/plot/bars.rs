@@ -17,7 +17,7 @@ use super::{
     picture, text, trimmed, width,
 };
 
-const ACROSS: u32 = 600;
+const ACROSS: u32 = 480;
 const BAR: u32 = 18;
 const GROUP_GAP: u32 = 14;
 /// Title, axis and margins.
@@ -75,7 +75,7 @@ impl Bars {
             .groups
             .iter()
             .map(|group| width(&group.label, LABEL_SIZE));
-        let left = labels.max().unwrap_or(0).clamp(40, 240) + 20;
+        let left = labels.max().unwrap_or(0).clamp(40, 200) + 20;
         let groups = f64::from(u32::try_from(self.groups.len())?);
         let mut chart = ChartBuilder::on(&upper)
             .caption(&self.title, text(TITLE_SIZE))

@@ -16,7 +16,7 @@ use super::{
 };
 
 /// Size of a panel in pixels; its legend comes on top.
-pub const PANEL: (u32, u32) = (600, 400);
+pub const PANEL: (u32, u32) = (480, 340);
 const TITLE_HEIGHT: u32 = 40;
 const PANELS_A_ROW: usize = 3;
 const CROSS: i32 = 7;

@@ -31,10 +31,15 @@ impl Looks {
         &self.schedules
     }
 
+    /// The schedule's place among them.
+    pub fn place(&self, schedule: &str) -> usize {
+        let place = self.schedules.iter().position(|other| other == schedule);
+        place.unwrap_or(self.schedules.len())
+    }
+
     /// The schedule's look.
     pub fn style(&self, schedule: &str) -> Style {
-        let place = self.schedules.iter().position(|other| other == schedule);
-        Style::of(place.unwrap_or(self.schedules.len()))
+        Style::of(self.place(schedule))
     }
 
     /// Names what a key holds: `vit-base, cub200, 4/255`.

@@ -10,9 +10,9 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-pub use answers::{Answers, Services};
+pub use answers::{Answers, Services, compare};
 pub use figures::{Figure, curves};
-pub use looks::{best, is_reference, ranked};
+pub use looks::{best, by_key, is_reference, place, ranked};
 pub use page::{Page, render};
 
 use temper_proto::v1::Estimate;

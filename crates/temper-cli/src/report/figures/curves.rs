@@ -34,6 +34,8 @@ fn charts_of(groups: &[CurveGroup], looks: &Looks) -> anyhow::Result<Vec<Chart>>
 }
 
 fn chart(title: String, groups: &[&CurveGroup], looks: &Looks) -> anyhow::Result<Chart> {
+    let mut groups = groups.to_vec();
+    groups.sort_by_key(|group| looks.place(&group.schedule));
     let series = groups.iter().map(|group| series(group, looks));
     let series = series.collect::<anyhow::Result<Vec<_>>>()?;
     let ends = series.iter().flat_map(|series| &series.points);

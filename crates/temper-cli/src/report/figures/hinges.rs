@@ -13,6 +13,8 @@ use crate::{
 
 /// Fewer than these are a comparison, not a map: fixed and two-hinge alone are two.
 const FEWEST: usize = 3;
+/// Depth of the least value: white is where there is none.
+const PALEST: f64 = 0.12;
 
 pub(super) fn draw(answers: &Answers, looks: &Looks) -> anyhow::Result<Drawn> {
     let mut pictures = Vec::new();
@@ -48,7 +50,7 @@ fn heat(title: String, grid: &SensitivityGrid) -> anyhow::Result<Heat> {
         cells.push(Cell {
             column: index(&columns, point.end)?,
             row: index(&rows, point.start)?,
-            depth: (value - least) / spread,
+            depth: PALEST + (1.0 - PALEST) * (value - least) / spread,
             text: format!("{value:.1}{lacking}"),
         });
     }

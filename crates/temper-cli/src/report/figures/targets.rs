@@ -31,7 +31,9 @@ pub(super) fn draw(answers: &Answers, looks: &Looks) -> anyhow::Result<Drawn> {
 
 fn chart(title: String, groups: &[&CurveGroup], looks: &Looks) -> anyhow::Result<Chart> {
     let mut all = Vec::new();
-    for (schedule, groups) in looks::by_key(groups, |group| &group.schedule) {
+    let mut schedules = looks::by_key(groups, |group| &group.schedule);
+    schedules.sort_by_key(|(schedule, _)| looks.place(schedule));
+    for (schedule, groups) in schedules {
         let points = groups.iter().map(|group| {
             let clean = group.clean_accuracy.unwrap_or_default();
             Ok(Point {

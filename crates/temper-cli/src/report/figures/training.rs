@@ -49,11 +49,7 @@ fn chart(title: String, trainings: &[Training], looks: &Looks) -> Chart {
         .iter()
         .map(|(cell, diagnosis, job)| line(cell, diagnosis, job, looks))
         .collect();
-    let place = |series: &Series| {
-        let schedules = looks.schedules().iter();
-        schedules.clone().position(|name| *name == series.label)
-    };
-    series.sort_by_key(place);
+    series.sort_by_key(|series| looks.place(&series.label));
     let epochs = trainings.iter().map(|(_, diagnosis, _)| diagnosis.epochs);
     let last = epochs.max().unwrap_or(0).saturating_sub(1).max(1);
     Chart {

@@ -21,8 +21,9 @@ pub fn transfer(answers: &Answers, looks: &Looks) -> Vec<Table> {
     let mut groups = looks::by_key(diagnoses, |(cell, _)| {
         (cell.target_epsilon.clone(), cell.schedule.clone())
     });
-    let place = |schedule: &String| looks.schedules().iter().position(|name| name == schedule);
-    groups.sort_by_key(|((target, schedule), _)| (target.len(), target.clone(), place(schedule)));
+    groups.sort_by_key(|((target, schedule), _)| {
+        (target.len(), target.clone(), looks.place(schedule))
+    });
     if groups.is_empty() {
         return Vec::new();
     }

@@ -1,5 +1,7 @@
 //! `temper results`.
 
+mod comparison;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
@@ -12,6 +14,7 @@ use crate::{
     connection::{self, Results},
     names, output, plot, report,
 };
+use comparison::Comparison;
 
 const COLUMNS: [&str; 8] = [
     "MODEL", "DATASET", "SCHEDULE", "TARGET", "CLEAN", "ROBUST", "EXPECTED", ">N",
@@ -26,7 +29,7 @@ pub struct Args {
     /// Also draw accuracy against epsilon, mean and standard deviation over seeds
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
-    /// Print JSON, with the points of every curve
+    /// Print JSON, with the points of every curve and the comparisons
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -48,8 +51,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     if let Some(path) = &args.svg {
         draw(&answer.groups, &args.sweep.to_string(), path)?;
     }
+    let comparison = Comparison::ask(&client, &args.sweep.to_string(), &answer.groups).await?;
     if args.json {
-        return output::print_json(&answer);
+        output::line(comparison.beside(&answer)?);
+        return Ok(());
     }
     output::line("accuracy: mean ± standard deviation over seeds, n of the cells there are");
     let shown = Shown::of(&answer.groups);
@@ -64,6 +69,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     {
         output::line(line);
     }
+    comparison.print(&answer.groups);
     if let Some(path) = &args.svg {
         output::line(format_args!("curves: {}", path.display()));
     }
