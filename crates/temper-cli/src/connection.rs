@@ -77,6 +77,14 @@ impl Coordinator {
 }
 
 impl Results {
+    /// The results service at `urls`, under the credentials for the coordinator.
+    pub fn beside(coordinator: &Coordinator, urls: String) -> Self {
+        Self {
+            results: urls,
+            access: coordinator.access.clone(),
+        }
+    }
+
     /// The results service.
     pub async fn connect(&self) -> anyhow::Result<ResultsServiceClient<Channel>> {
         let channel = channel(&self.results, &self.access).await?;

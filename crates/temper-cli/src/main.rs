@@ -8,6 +8,7 @@ mod local;
 mod names;
 mod output;
 mod plot;
+mod report;
 mod secret;
 mod up;
 

@@ -13,6 +13,7 @@ mod jobs;
 mod logs;
 mod migrate;
 mod models;
+mod report;
 mod results;
 mod retry;
 mod schedule;
@@ -52,6 +53,8 @@ pub enum Command {
     Retry(retry::Args),
     /// Show clean, robust and expected accuracy of a sweep's groups
     Results(results::Args),
+    /// Write a sweep's results as a page: tables, figures, costs, provenance
+    Report(report::Args),
     /// Look at epsilon schedules
     Schedule(schedule::Args),
     /// Keep a sweep's jobs from being begun, until it is resumed
@@ -97,6 +100,7 @@ impl Command {
             Self::Explain(args) => explain::run(args).await?,
             Self::Retry(args) => retry::run(args).await?,
             Self::Results(args) => results::run(args).await?,
+            Self::Report(args) => report::run(args).await?,
             Self::Schedule(args) => schedule::run(&args)?,
             Self::Pause(args) => args.run().await?,
             Self::Resume(args) => args.run().await?,

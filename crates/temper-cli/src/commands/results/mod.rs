@@ -1,11 +1,11 @@
 //! `temper results`.
 
+mod comparison;
 mod export;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
-
+use anyhow::{Context as _, ensure};
 use temper_proto::{
     SweepName,
     v1::{AggregateCurvesRequest, CurveGroup, Estimate, Selection},
@@ -13,8 +13,9 @@ use temper_proto::{
 
 use crate::{
     connection::{self, Results},
-    names, output, plot,
+    names, output, plot, report,
 };
+use comparison::Comparison;
 
 const COLUMNS: [&str; 8] = [
     "MODEL", "DATASET", "SCHEDULE", "TARGET", "CLEAN", "ROBUST", "EXPECTED", ">N",
@@ -32,7 +33,7 @@ pub struct Args {
     /// Also draw accuracy against epsilon, mean and standard deviation over seeds
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
-    /// Print JSON, with the points of every curve
+    /// Print JSON, with the points of every curve and the comparisons
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -63,10 +64,12 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     })
     .await?;
     if let Some(path) = &args.svg {
-        plot::write(&answer.groups, &sweep.to_string(), path)?;
+        draw(&answer.groups, &sweep.to_string(), path)?;
     }
+    let comparison = Comparison::ask(&client, &sweep.to_string(), &answer.groups).await?;
     if args.json {
-        return output::print_json(&answer);
+        output::line(comparison.beside(&answer)?);
+        return Ok(());
     }
     output::line("accuracy: mean ± standard deviation over seeds, n of the cells there are");
     let shown = Shown::of(&answer.groups);
@@ -81,10 +84,22 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     {
         output::line(line);
     }
+    comparison.print(&answer.groups);
     if let Some(path) = &args.svg {
         output::line(format_args!("curves: {}", path.display()));
     }
     Ok(())
+}
+
+/// Draws the groups that have points and writes the picture to `path`.
+fn draw(groups: &[CurveGroup], title: &str, path: &Path) -> anyhow::Result<()> {
+    let charts = report::curves::charts(groups)?;
+    ensure!(
+        !charts.is_empty(),
+        "no cell has results yet: there is nothing to draw"
+    );
+    let svg = plot::lines::grid(&charts, title)?;
+    std::fs::write(path, svg).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// The columns that tell groups apart: indices into settings only where there are several.
