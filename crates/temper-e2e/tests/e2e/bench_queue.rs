@@ -19,9 +19,24 @@ fn short_bench_of_the_queue_does_each_job_once_and_leaves_the_queue_as_deep_as_i
     // What was counted is what is stored, or else it would have failed. Here it is what was wanted: two
     // rounds of 100 cells, one of them beside pgbench, ahead of the 200 that wait.
     let last = said.lines().last().context("it said nothing")?;
-    let wanted = "bench-queue: ok short cells=200 previewed=2000 queued=400 trainings=200 \
-                  evaluations=200 pgbench_jobs=200 history=1000";
-    ensure!(last == wanted, "{last}");
+    ensure!(last.starts_with("bench-queue: ok short "), "{last}");
+    let number = |name: &str| -> anyhow::Result<u32> {
+        let mut words = last.split(' ').filter_map(|word| word.split_once('='));
+        let (_, value) = words
+            .find(|(key, _)| *key == name)
+            .context("it is not told")?;
+        Ok(value.parse()?)
+    };
+    let told = ["cells", "previewed", "queued", "pgbench_jobs", "history"].map(number);
+    let told: Vec<u32> = told.into_iter().collect::<anyhow::Result<_>>()?;
+    ensure!(told == [200, 2000, 400, 200, 1000], "{last}");
+    // A worker that asks while a training is just being handed in may get a training of those that wait
+    // instead of the evaluation.
+    let (trainings, evaluations) = (number("trainings")?, number("evaluations")?);
+    ensure!(
+        trainings + evaluations == 400 && (200..250).contains(&trainings),
+        "{last}"
+    );
     // 200 of the 2,000 cells that were looked at have jobs already.
     ensure!(said.contains("jobs_shared=400 (estimated from 4000 jobs)"));
     Ok(())
