@@ -64,9 +64,9 @@ experiment-short: setup ## The same with a few images, into demo/
 
 ## Tests
 
-.PHONY: test test-rust test-docs test-scripts
+.PHONY: test test-rust test-docs test-report test-scripts
 test: setup ## Run every test
-	@$(CHECK) test scripts rust docs
+	@$(CHECK) test scripts rust docs report
 
 test-scripts:
 	$(PYTHON) -m unittest discover --start-directory scripts/setup/tests --top-level-directory scripts/setup
@@ -80,6 +80,10 @@ test-rust:
 
 test-docs:
 	cargo test --locked --workspace --doc
+
+# Installs Debian's chromium where it is missing and who runs this is root.
+test-report: ## Look at made-up reports in a headless Chromium
+	@$(PYTHON) scripts/test_report.py $(if $(SCREENSHOT),--screenshot $(SCREENSHOT))
 
 ## Parity with the Python peers
 

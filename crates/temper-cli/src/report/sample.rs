@@ -261,13 +261,13 @@ fn group(runs: &[Run]) -> CurveGroup {
     }
 }
 
-fn target_key(target: &str) -> Option<GroupKey> {
-    Some(GroupKey {
+fn target_key(target: &str) -> GroupKey {
+    GroupKey {
         target_epsilon: target.to_owned(),
         hyperparameters: Some(0),
         evaluation: Some(0),
         ..Default::default()
-    })
+    }
 }
 
 fn comparison(target: u32) -> ScheduleComparison {
@@ -294,7 +294,7 @@ fn comparison(target: u32) -> ScheduleComparison {
         })
     };
     ScheduleComparison {
-        key: target_key(&format!("{target}/255")),
+        key: Some(target_key(&format!("{target}/255"))),
         clean_accuracy: paired(Run::clean),
         robust_accuracy: paired(|run| run.accuracy(run.target)),
         expected_robustness: paired(Run::expected),
@@ -318,7 +318,7 @@ fn transfer() -> DiagnoseTransferResponse {
         ..Default::default()
     });
     let correlations = TARGETS.map(|target| TransferCorrelation {
-        key: target_key(&format!("{target}/255")),
+        key: Some(target_key(&format!("{target}/255"))),
         count: 108,
         clean_accuracy: Some(-0.93),
         ..Default::default()

@@ -1,19 +1,30 @@
-//! A watched sweep on a terminal: one bar for the sweep, one for each running job.
+//! A watched sweep on a terminal: bars for what has ended, runs and waits, one for each running job.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use temper_proto::v1::{Job, JobState, WatchSweepResponse};
 
-use super::progress::{self, Progress};
+use super::{
+    pace::{self, Pace},
+    progress::{self, Progress},
+};
 
 const SWEEP_TEMPLATE: &str = "{elapsed_precise} [{bar:32.green}] {msg}";
+const STATE_TEMPLATE: &str = "{prefix:>8} [{bar:32.yellow}] {msg}";
 const JOB_TEMPLATE: &str = "         [{bar:32.cyan}] {prefix}: {msg}";
 
 /// The bars that are drawn.
 pub struct Bars {
     all: MultiProgress,
     sweep: ProgressBar,
+    leased: ProgressBar,
+    queued: ProgressBar,
+    pace: Pace,
+    since: Instant,
     running: BTreeMap<String, ProgressBar>,
 }
 
@@ -22,10 +33,19 @@ impl Bars {
     pub fn new() -> Self {
         let all = MultiProgress::new();
         let sweep = all.add(ProgressBar::new(0).with_style(style(SWEEP_TEMPLATE)));
-        sweep.enable_steady_tick(std::time::Duration::from_secs(1));
+        sweep.enable_steady_tick(Duration::from_secs(1));
+        let state = |name: &'static str| {
+            let bar = ProgressBar::new(0).with_style(style(STATE_TEMPLATE));
+            all.add(bar).with_prefix(name)
+        };
+        let (leased, queued) = (state("running"), state("queued"));
         Self {
             all,
             sweep,
+            leased,
+            queued,
+            pace: Pace::default(),
+            since: Instant::now(),
             running: BTreeMap::new(),
         }
     }
@@ -33,12 +53,8 @@ impl Bars {
     /// Draws the newest state.
     pub fn draw(&mut self, progress: &Progress, change: &WatchSweepResponse) {
         if let Some(sweep) = &change.sweep {
-            let jobs = sweep.jobs.unwrap_or_default();
-            let ended = jobs.succeeded + jobs.failed + jobs.cancelled;
-            self.sweep
-                .set_length(count(ended + jobs.queued + jobs.leased));
-            self.sweep.set_position(count(ended));
-            self.sweep.set_message(progress::summary(sweep));
+            self.pace.take(sweep);
+            self.draw_states(&progress::summary(sweep));
         }
         for job in &change.jobs {
             self.retire(job);
@@ -54,6 +70,38 @@ impl Bars {
         }
     }
 
+    /// Each state's share of the jobs, and when it will be empty.
+    fn draw_states(&self, summary: &str) {
+        let (jobs, left) = (
+            self.pace.counts(),
+            self.pace.estimates(self.since.elapsed()),
+        );
+        let ended = pace::ended(jobs);
+        let (leased, queued) = (jobs.leased, jobs.queued);
+        let states = [
+            (
+                &self.sweep,
+                ended,
+                format!("{summary}, done in {}", pace::short(left.all)),
+            ),
+            (
+                &self.leased,
+                leased,
+                format!("{leased} jobs, done in {}", pace::short(left.running)),
+            ),
+            (
+                &self.queued,
+                queued,
+                format!("{queued} jobs, begun in {}", pace::short(left.queued)),
+            ),
+        ];
+        for (bar, jobs, message) in states {
+            bar.set_length(count(ended + leased + queued));
+            bar.set_position(count(jobs));
+            bar.set_message(message);
+        }
+    }
+
     /// Prints a line above the bars.
     pub fn print(&self, text: &str) {
         // A terminal that has gone away has nobody to tell.
@@ -62,7 +110,9 @@ impl Bars {
 
     /// Takes the bars away.
     pub fn clear(self) {
-        self.sweep.finish_and_clear();
+        for bar in [self.sweep, self.leased, self.queued] {
+            bar.finish_and_clear();
+        }
         let _ = self.all.clear();
     }
 

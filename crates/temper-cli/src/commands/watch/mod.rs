@@ -1,6 +1,7 @@
 //! `temper watch`.
 
 mod bars;
+mod pace;
 mod progress;
 
 use std::{io::IsTerminal as _, process::ExitCode, time::Duration};
@@ -30,20 +31,30 @@ pub struct Args {
     /// The sweep
     #[arg(value_parser = names::sweep)]
     sweep: SweepName,
+    /// Print each change as a line of JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     coordinator: Coordinator,
 }
 
 /// Follows the sweep until it ends.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    follow(args.sweep, &args.coordinator).await
+    follow_by(args.sweep, &args.coordinator, View::new(args.json)).await
 }
 
 /// Follows a sweep until it ends: bars on a terminal, else a line for each change. Success means
 /// that the sweep succeeded.
 pub async fn follow(sweep: SweepName, coordinator: &Coordinator) -> anyhow::Result<ExitCode> {
+    follow_by(sweep, coordinator, View::new(false)).await
+}
+
+async fn follow_by(
+    sweep: SweepName,
+    coordinator: &Coordinator,
+    mut view: View,
+) -> anyhow::Result<ExitCode> {
     let mut client = coordinator.sweeps().await?;
-    let mut view = View::new();
     let end = loop {
         // A fresh stream begins with all there is, so that nothing is missed in between.
         match stream_to_end(&mut client, sweep, &mut view).await {
@@ -57,8 +68,7 @@ pub async fn follow(sweep: SweepName, coordinator: &Coordinator) -> anyhow::Resu
         }
         tokio::time::sleep(RECONNECT_WAIT).await;
     };
-    view.finish();
-    output::line(progress::verdict(&end));
+    view.finish(&end);
     if end.state() == SweepState::Succeeded {
         return Ok(ExitCode::SUCCESS);
     }
@@ -97,21 +107,30 @@ async fn stream_to_end(
 struct View {
     progress: Progress,
     bars: Option<Bars>,
+    json: bool,
     noted: bool,
 }
 
 impl View {
-    fn new() -> Self {
+    fn new(json: bool) -> Self {
         let terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
         Self {
             progress: Progress::default(),
-            bars: terminal.then(Bars::new),
+            bars: (terminal && !json).then(Bars::new),
+            json,
             noted: false,
         }
     }
 
     fn show(&mut self, change: &WatchSweepResponse) {
         self.noted = false;
+        if self.json {
+            match progress::json(change) {
+                Ok(line) => output::line(line),
+                Err(error) => eprintln!("{error:#}"),
+            }
+            return;
+        }
         let lines = self.progress.take(change);
         match &mut self.bars {
             Some(bars) => bars.draw(&self.progress, change),
@@ -130,9 +149,13 @@ impl View {
         }
     }
 
-    fn finish(&mut self) {
+    /// Says how it ended; as JSON the last change has told that.
+    fn finish(&mut self, end: &Sweep) {
         if let Some(bars) = self.bars.take() {
             bars.clear();
+        }
+        if !self.json {
+            output::line(progress::verdict(end));
         }
     }
 }

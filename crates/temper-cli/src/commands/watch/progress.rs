@@ -36,6 +36,12 @@ impl Progress {
     }
 }
 
+/// A change as one line of JSON.
+pub fn json(change: &WatchSweepResponse) -> anyhow::Result<String> {
+    let value: serde_json::Value = serde_json::from_str(&temper_proto::to_json(change)?)?;
+    Ok(value.to_string())
+}
+
 /// Where the whole sweep stands, `3 of 8 cells, 7 of 16 jobs`.
 pub fn summary(sweep: &Sweep) -> String {
     let jobs = sweep.jobs.unwrap_or_default();
@@ -171,6 +177,15 @@ mod tests {
         let end = progress.take(&change(vec![job(1, JobState::Succeeded, 6)]));
         assert_eq!(end, ["jobs/1 mobilenetv2 fixed: succeeded"]);
         assert_eq!(progress.running().count(), 0);
+    }
+
+    #[test]
+    fn change_is_one_line_of_json() {
+        let line = json(&change(vec![job(1, JobState::Leased, 1)])).unwrap();
+        assert!(!line.contains('\n'));
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(value["jobs"][0]["epochsDone"], 1);
+        assert_eq!(value["sweep"]["jobs"]["queued"], 3);
     }
 
     #[test]

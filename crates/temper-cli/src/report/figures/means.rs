@@ -60,7 +60,7 @@ fn bars((name, metric): Metric, groups: &[&CurveGroup], looks: &Looks) -> Bars {
             .iter()
             .map(|schedule| {
                 let group = groups.iter().find(|group| group.schedule == *schedule)?;
-                bar(group, metric(group)?)
+                Some(bar(group, metric(group)?))
             })
             .collect(),
     });
@@ -75,19 +75,19 @@ fn bars((name, metric): Metric, groups: &[&CurveGroup], looks: &Looks) -> Bars {
     }
 }
 
-fn bar(group: &CurveGroup, estimate: Estimate) -> Option<Bar> {
+fn bar(group: &CurveGroup, estimate: Estimate) -> Bar {
     let value = percent(estimate.mean);
     let lacking = if group.count < group.expected_count {
         format!(" ({} of {})", group.count, group.expected_count)
     } else {
         String::new()
     };
-    Some(Bar {
+    Bar {
         value,
         interval: estimate
             .lower
             .zip(estimate.upper)
             .map(|(lower, upper)| (percent(lower), percent(upper))),
         note: format!("{value:.1}{lacking}"),
-    })
+    }
 }

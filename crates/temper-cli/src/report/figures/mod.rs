@@ -79,8 +79,7 @@ const KINDS: [Kind; 6] = [
         id: "training",
         title: "Validation accuracy over epochs",
         caption: "Clean accuracy on the validation split after each epoch, a line for each training. The \
-            cross is the onset of adaptation: the first epoch with more than 5% (or the bound that was \
-            asked for). A line without a cross has not adapted.",
+            cross is the onset of adaptation: the first epoch with more than 5%. A line without a cross has not adapted.",
         draw: training::draw,
     },
     Kind {

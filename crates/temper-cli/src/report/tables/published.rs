@@ -5,7 +5,7 @@ use temper_proto::v1::{Estimate, PublishedComparison, PublishedSummary};
 use super::{Cell, Row, Table, columns};
 use crate::report::{Answers, mean, percent};
 
-const ROWS: &str = "In percent. Published: Tables 1 and 2 of Ngnawé et al., ICLR 2026, by one seed; never \
+const ROWS: &str = "In percent. Published: Tables 1 and 2 of Ngnawé et al., ICLR 2026; never \
     measured here. † printed so in the paper, although no falling curve has these three scalars.";
 const MEANS: &str =
     "In percent, over all models and datasets of the paper, rows marked † included.";

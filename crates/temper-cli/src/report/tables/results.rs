@@ -29,11 +29,11 @@ pub fn results(answers: &Answers, looks: &Looks) -> Vec<Table> {
     });
     settings
         .into_iter()
-        .map(|(place, groups)| table(looks.title(&place), &groups, looks))
+        .map(|(place, groups)| table(&looks.title(&place), &groups, looks))
         .collect()
 }
 
-fn table(target: String, groups: &[&CurveGroup], looks: &Looks) -> Table {
+fn table(target: &str, groups: &[&CurveGroup], looks: &Looks) -> Table {
     let datasets = looks::by_key(groups, |group| group.dataset.as_str());
     let names: Vec<_> = datasets.iter().map(|(name, _)| *name).collect();
     let mut rows = Vec::new();
