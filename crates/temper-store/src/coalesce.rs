@@ -6,7 +6,7 @@ use std::{collections::HashMap, mem, sync::Arc};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::{
-    JobId, LeaseRef, StoreError,
+    LeaseRef, StoreError,
     lease::{Held, Hold, lease_check, leases_try},
     store::{Base, Tx},
 };
@@ -21,12 +21,12 @@ pub(crate) trait Write: Send + Sync + Sized + 'static {
     /// Under which lease.
     fn lease(&self) -> &LeaseRef;
 
-    /// Locks those of the leases' jobs that the writers may write to and that nobody else has locked.
-    /// Waits for no lock.
+    /// Locks the jobs of those of the leases that are good and whose job nobody else has locked, and
+    /// gives those leases. Waits for no lock.
     fn lock(
         tx: &mut Tx,
         leases: &[LeaseRef],
-    ) -> impl Future<Output = Result<HashMap<JobId, Held>, StoreError>> + Send {
+    ) -> impl Future<Output = Result<HashMap<LeaseRef, Held>, StoreError>> + Send {
         leases_try(tx, leases)
     }
 
@@ -80,10 +80,11 @@ impl<W: Write> Coalescer<W> {
     /// Makes a write, and waits until it is committed.
     pub(crate) async fn call(&self, write: W) -> Result<(), StoreError> {
         let (answer, answered) = oneshot::channel();
-        let stopped = |()| StoreError::from(sqlx::Error::PoolClosed);
-        let sent = self.0.send((write, answer)).await;
-        sent.map_err(|_| stopped(()))?;
-        answered.await.map_err(|_| stopped(()))?
+        // Nobody takes the call where the runtime is ending.
+        if self.0.send((write, answer)).await.is_err() {
+            return Err(sqlx::Error::PoolClosed.into());
+        }
+        answered.await.map_err(|_| sqlx::Error::PoolClosed)?
     }
 }
 
@@ -102,8 +103,9 @@ async fn together<W: Write>(base: &Base, calls: Vec<(W, Answer)>) -> Vec<(W, Ans
     };
     let (mut writes, mut answers, mut left) = (Vec::new(), Vec::new(), Vec::new());
     for (write, answer) in calls {
-        // A lease's second write finds its job gone from here.
-        match held.remove(&write.lease().job) {
+        // By the whole lease: of two who write to one job the fence tells whose it is. A lease's
+        // second write finds it gone from here.
+        match held.remove(write.lease()) {
             Some(held) => {
                 writes.push((held, write));
                 answers.push(answer);

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The right to write to a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LeaseRef {
     /// The job.
     pub job: JobId,

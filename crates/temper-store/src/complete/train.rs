@@ -1,6 +1,6 @@
 //! What trainings made.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use temper_core::{
     job::{JobEvent, JobKind, JobState},
@@ -9,7 +9,7 @@ use temper_core::{
 
 use super::{BestModel, Trained, require_kind};
 use crate::{
-    Artifact, JobId, LeaseRef, StoreError,
+    Artifact, LeaseRef, StoreError,
     attempt::memory_column,
     coalesce::Write,
     lease::{Held, leases_try},
@@ -38,9 +38,9 @@ impl Write for CompletedTraining {
 
     /// Also what waits for the trainings, which is written to as well: of a training some of whose
     /// evaluations are locked by others, nothing is written now.
-    async fn lock(tx: &mut Tx, leases: &[LeaseRef]) -> Result<HashMap<JobId, Held>, StoreError> {
+    async fn lock(tx: &mut Tx, leases: &[LeaseRef]) -> Result<HashMap<LeaseRef, Held>, StoreError> {
         let mut held = leases_try(tx, leases).await?;
-        let jobs: Vec<i64> = held.keys().map(|job| job.0).collect();
+        let jobs: Vec<i64> = held.keys().map(|lease| lease.job.0).collect();
         let locked = sqlx::query_scalar!(
             "SELECT job.id FROM temper.job_dependency AS dependency
             JOIN temper.job ON job.id = dependency.job_id
@@ -49,18 +49,15 @@ impl Write for CompletedTraining {
         )
         .fetch_all(&mut **tx)
         .await?;
-        let locked: BTreeSet<i64> = locked.into_iter().collect();
-        let dependencies = sqlx::query!(
-            "SELECT job_id, depends_on FROM temper.job_dependency WHERE depends_on = ANY($1)",
+        let others = sqlx::query_scalar!(
+            "SELECT depends_on FROM temper.job_dependency
+            WHERE depends_on = ANY($1) AND job_id <> ALL ($2)",
             &jobs,
+            &locked,
         )
         .fetch_all(&mut **tx)
         .await?;
-        for dependency in dependencies {
-            if !locked.contains(&dependency.job_id) {
-                held.remove(&JobId(dependency.depends_on));
-            }
-        }
+        held.retain(|lease, _| !others.contains(&lease.job.0));
         Ok(held)
     }
 

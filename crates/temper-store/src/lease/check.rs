@@ -64,18 +64,19 @@ pub(crate) async fn lease_check(tx: &mut Tx, lease: &LeaseRef) -> Result<Hold, S
     }))
 }
 
-/// Locks those of the leases' jobs that their writers may write to and that nobody else has locked, and
-/// gives what it locked. Waits for no lock, so that many jobs can be locked at once in any order.
+/// Locks the jobs of those of the leases that are good and whose job nobody else has locked, and gives
+/// what it locked. Waits for no lock, so that many jobs can be locked at once in any order.
 pub(crate) async fn leases_try(
     tx: &mut Tx,
     leases: &[LeaseRef],
-) -> Result<HashMap<JobId, Held>, StoreError> {
+) -> Result<HashMap<LeaseRef, Held>, StoreError> {
     let jobs: Vec<i64> = leases.iter().map(|lease| lease.job.0).collect();
     let fences: Vec<i64> = leases.iter().map(|lease| lease.fence).collect();
     let incarnations: Vec<Uuid> = leases.iter().map(|lease| lease.incarnation).collect();
     let tokens: Vec<Uuid> = leases.iter().map(|lease| lease.token).collect();
     let rows = sqlx::query!(
-        "SELECT job.id, job.kind, job.state, job.epochs, job.epochs_done, job.fence
+        r#"SELECT lease.incarnation AS "incarnation!", lease.token AS "token!",
+            job.id, job.kind, job.state, job.epochs, job.epochs_done, job.fence
         FROM unnest($1::bigint[], $2::bigint[], $3::uuid[], $4::uuid[])
             AS lease (job_id, fence, incarnation, token)
         JOIN temper.job ON job.id = lease.job_id AND job.fence = lease.fence
@@ -83,7 +84,7 @@ pub(crate) async fn leases_try(
             SELECT FROM temper.attempt JOIN temper.worker USING (incarnation)
             WHERE attempt.job_id = job.id AND attempt.fence = job.fence
                 AND attempt.incarnation = lease.incarnation AND worker.token_id = lease.token
-        ) FOR NO KEY UPDATE OF job SKIP LOCKED",
+        ) FOR NO KEY UPDATE OF job SKIP LOCKED"#,
         &jobs,
         &fences,
         &incarnations,
@@ -92,15 +93,21 @@ pub(crate) async fn leases_try(
     .fetch_all(&mut **tx)
     .await?;
     let held = rows.into_iter().map(|row| {
-        let held = Held {
+        let lease = LeaseRef {
             job: JobId(row.id),
+            incarnation: row.incarnation,
+            token: row.token,
+            fence: row.fence,
+        };
+        let held = Held {
+            job: lease.job,
             kind: named(JobKind::from_name, &row.kind, "job kind")?,
             state: named(JobState::from_name, &row.state, "job state")?,
             epochs: stored(row.epochs, "epochs")?,
             epochs_done: stored(row.epochs_done, "epochs")?,
-            fence: row.fence,
+            fence: lease.fence,
         };
-        Ok((held.job, held))
+        Ok((lease, held))
     });
     held.collect()
 }

@@ -1,11 +1,11 @@
 //! Writes of many workers that are made in one transaction.
 
 use anyhow::{Context, Result};
-use temper_core::{ErrorKind, spec::JobSpec};
+use temper_core::{ErrorKind, access::Role, spec::JobSpec};
 use temper_store::{Claim, StoreError};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::lab::{EPOCHS, Lab, epoch, measured, refusal, spec, trained};
+use crate::lab::{EPOCHS, Lab, epoch, measured, refusal, spec, token, trained};
 
 /// Leases of that many jobs, a worker each.
 async fn claims(lab: &Lab, jobs: usize) -> Result<Vec<Claim>> {
@@ -111,6 +111,33 @@ async fn refused_write_leaves_those_of_the_same_moment_accepted() -> Result<()> 
     let freed = "SELECT count(*) FROM temper.job WHERE kind = 'evaluate' AND blocked_by = 0";
     assert_eq!(lab.count(freed).await?, 2);
     assert_eq!(lab.count("SELECT count(*) FROM temper.lease").await?, 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_two_who_write_to_one_job_in_one_moment_only_its_holder_is_heard() -> Result<()> {
+    let lab = Lab::new().await?;
+    lab.submit(&spec([0])).await?;
+    let late = claims(&lab, 1).await?.remove(0);
+    lab.let_leases_run_out().await?;
+    lab.store().lease_expire().await?;
+    lab.let_backoff_pass().await?;
+    let holder = claims(&lab, 1).await?.remove(0);
+    report_all(&lab, std::slice::from_ref(&holder), EPOCHS).await?;
+    let mut impostor = holder.clone();
+    impostor.lease.incarnation = late.lease.incarnation;
+    let mut stranger = holder.clone();
+    stranger.lease.token = token(lab.store(), "other workers", Role::Worker).await?;
+    let calls = [late, impostor, stranger, holder];
+    let mut answers = complete_all(&lab, &calls).await?;
+    answers.pop().context("no answer")??;
+    for answer in answers {
+        refusal(answer, ErrorKind::LeaseLost);
+    }
+    let models: Vec<String> = sqlx::query_scalar("SELECT path FROM temper.artifact")
+        .fetch_all(lab.database.pool())
+        .await?;
+    assert_eq!(models, [trained(&calls[3], EPOCHS).artifact.path]);
     Ok(())
 }
 
