@@ -1,10 +1,15 @@
-//! What is exported of a sweep, row by row as it comes from the database: an export of any length takes
-//! the memory of a few rows.
+//! What is exported of a sweep, some cells at a time: an export of any length takes the memory of a few
+//! rows, and keeps no statement open while its client takes them.
 
 mod jobs;
 mod provenance;
 
-use futures::{StreamExt as _, stream::BoxStream};
+use std::ops::Range;
+
+use futures::{
+    StreamExt as _, TryStreamExt as _,
+    stream::{self, BoxStream},
+};
 use temper_core::{Epsilon, curve::Point};
 use uuid::Uuid;
 
@@ -13,9 +18,12 @@ pub use self::{
     provenance::{Provenance, Ran},
 };
 use crate::{
-    JobId, Store, StoreError,
+    CellCurve, CurveFilter, CurvesQuery, JobId, Store, StoreError,
     value::{epsilon, stored},
 };
+
+/// Cells whose rows are read at once.
+const CELLS: i32 = 200;
 
 /// Rows as they come.
 pub type Exported<'a, T> = BoxStream<'a, Result<T, StoreError>>;
@@ -106,7 +114,14 @@ impl Store {
     /// The epochs of a sweep's cells, in the order of the cells.
     #[must_use]
     pub fn epochs_export(&self, sweep: Uuid) -> Exported<'_, ExportedEpoch> {
-        // By its own subquery each training is read by its key, in order: nothing is sorted as a whole.
+        self.by_cells(sweep, move |cells| self.epochs_read(sweep, cells))
+    }
+
+    async fn epochs_read(
+        &self,
+        sweep: Uuid,
+        cells: Range<i32>,
+    ) -> Result<Vec<ExportedEpoch>, StoreError> {
         let rows = sqlx::query!(
             "SELECT cell.ordinal, cell.model, cell.dataset, cell.schedule, cell.target_num,
                 cell.target_den, cell.hyperparameters, cell.seed, cell.train_job, metric.epoch,
@@ -117,12 +132,14 @@ impl Store {
                 SELECT * FROM temper.epoch_metric WHERE epoch_metric.job_id = cell.train_job
                 ORDER BY epoch_metric.epoch OFFSET 0
             ) AS metric
-            WHERE cell.sweep_id = $1 ORDER BY cell.ordinal, metric.epoch",
+            WHERE cell.sweep_id = $1 AND cell.ordinal >= $2 AND cell.ordinal < $3 ORDER BY cell.ordinal, metric.epoch",
             sweep,
+            cells.start,
+            cells.end,
         )
-        .fetch(&self.pool);
-        rows.map(|row| {
-            let row = row?;
+        .fetch_all(&self.pool)
+        .await?;
+        let rows = rows.into_iter().map(|row| {
             let axes = AxesColumns {
                 cell: row.ordinal,
                 model: row.model,
@@ -144,13 +161,21 @@ impl Store {
                 images_per_second: row.images_per_second,
                 loading_share: row.loading_share,
             })
-        })
-        .boxed()
+        });
+        rows.collect()
     }
 
     /// The points of the evaluations of a sweep's cells, in the order of the cells.
     #[must_use]
     pub fn points_export(&self, sweep: Uuid) -> Exported<'_, ExportedPoint> {
+        self.by_cells(sweep, move |cells| self.points_read(sweep, cells))
+    }
+
+    async fn points_read(
+        &self,
+        sweep: Uuid,
+        cells: Range<i32>,
+    ) -> Result<Vec<ExportedPoint>, StoreError> {
         let rows = sqlx::query!(
             "SELECT cell.ordinal, cell.model, cell.dataset, cell.schedule, cell.target_num,
                 cell.target_den, cell.hyperparameters, cell.seed, evaluation.evaluation,
@@ -162,13 +187,15 @@ impl Store {
                 SELECT * FROM temper.evaluation AS measured WHERE measured.job_id = evaluation.job_id
                 ORDER BY measured.ordinal OFFSET 0
             ) AS point
-            WHERE cell.sweep_id = $1
+            WHERE cell.sweep_id = $1 AND cell.ordinal >= $2 AND cell.ordinal < $3
             ORDER BY cell.ordinal, evaluation.evaluation, point.ordinal",
             sweep,
+            cells.start,
+            cells.end,
         )
-        .fetch(&self.pool);
-        rows.map(|row| {
-            let row = row?;
+        .fetch_all(&self.pool)
+        .await?;
+        let rows = rows.into_iter().map(|row| {
             let axes = AxesColumns {
                 cell: row.ordinal,
                 model: row.model,
@@ -188,7 +215,56 @@ impl Store {
                     samples: stored(row.samples, "count")?,
                 },
             })
-        })
-        .boxed()
+        });
+        rows.collect()
     }
+
+    /// The evaluations of a sweep's cells, measured or not, in the order of the cells.
+    #[must_use]
+    pub fn curves_export(&self, sweep: Uuid) -> Exported<'_, CellCurve> {
+        let pages = stream::try_unfold(Some(None), move |after| async move {
+            let Some(after) = after else {
+                return Ok::<_, StoreError>(None);
+            };
+            let query = CurvesQuery {
+                sweep,
+                filter: &CurveFilter::default(),
+                after,
+                limit: CELLS.unsigned_abs(),
+            };
+            let page = self.curve_list(query).await?;
+            Ok(Some((rows(page.curves), page.next.map(Some))))
+        });
+        pages.try_flatten().boxed()
+    }
+
+    /// The rows of all cells of a sweep, by what reads those of some.
+    fn by_cells<'a, T, F>(
+        &'a self,
+        sweep: Uuid,
+        read: impl Fn(Range<i32>) -> F + Copy + Send + 'a,
+    ) -> Exported<'a, T>
+    where
+        T: Send + 'a,
+        F: Future<Output = Result<Vec<T>, StoreError>> + Send + 'a,
+    {
+        let count = async move {
+            let query = sqlx::query_scalar!(
+                r#"SELECT coalesce(max(ordinal) + 1, 0) AS "cells!"
+                FROM temper.sweep_cell WHERE sweep_id = $1"#,
+                sweep,
+            );
+            Ok::<_, StoreError>(query.fetch_one(&self.pool).await?)
+        };
+        let pages = move |count| {
+            let starts = stream::iter((0..count).step_by(CELLS.unsigned_abs() as usize));
+            let pages = starts.then(move |start| read(start..start.saturating_add(CELLS)));
+            pages.map_ok(rows).try_flatten()
+        };
+        stream::once(count).map_ok(pages).try_flatten().boxed()
+    }
+}
+
+fn rows<T>(rows: Vec<T>) -> impl futures::Stream<Item = Result<T, StoreError>> {
+    stream::iter(rows.into_iter().map(Ok))
 }

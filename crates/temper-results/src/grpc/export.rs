@@ -139,10 +139,10 @@ impl Export {
             Kind::Jobs => self.send(store.jobs_export(sweep)).await,
             Kind::Epochs => self.send(store.epochs_export(sweep)).await,
             Kind::Evaluations => self.send(store.points_export(sweep)).await,
-            Kind::Curves => match store.curves_export(sweep) {
-                Ok(curves) => self.send(curves.map(figured).boxed()).await,
-                Err(error) => Err(Cut::Failed(refused(error))),
-            },
+            Kind::Curves => {
+                self.send(store.curves_export(sweep).map(figured).boxed())
+                    .await
+            }
         };
         drop(self.permit);
         if let Err(Cut::Failed(status)) = outcome {

@@ -1,6 +1,5 @@
 //! The evaluations of a sweep's cells.
 
-use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use temper_core::{
@@ -106,19 +105,7 @@ impl Store {
         filter: &CurveFilter,
     ) -> Result<Vec<CellCurve>, StoreError> {
         self.sweep_exists(sweep).await?;
-        let curves = cells_read(self, sweep, filter, (None, None))?;
-        curves.try_collect().await
-    }
-
-    /// All evaluations of a sweep's cells, in the order of the cells, as they come from the database.
-    ///
-    /// # Errors
-    /// Never at once: what fails, fails in the stream.
-    pub fn curves_export(
-        &self,
-        sweep: Uuid,
-    ) -> Result<BoxStream<'_, Result<CellCurve, StoreError>>, StoreError> {
-        cells_read(self, sweep, &CurveFilter::default(), (None, None))
+        cells_read(self, sweep, filter, (None, None)).await
     }
 
     /// A page of a sweep's evaluations.
@@ -130,8 +117,7 @@ impl Store {
         // One more than asked for tells whether another page follows.
         let limit = i64::from(query.limit) + 1;
         let range = (query.after, Some(limit));
-        let curves = cells_read(self, query.sweep, query.filter, range)?;
-        let mut curves: Vec<_> = curves.try_collect().await?;
+        let mut curves = cells_read(self, query.sweep, query.filter, range).await?;
         let more = curves.len() > query.limit as usize;
         curves.truncate(query.limit as usize);
         let last = curves.last().filter(|_| more);
@@ -175,13 +161,13 @@ impl FilterColumns {
     }
 }
 
-/// Evaluations behind a place, at most so many, as they come from the database.
-fn cells_read<'a>(
-    store: &'a Store,
+/// Evaluations behind a place, at most so many.
+async fn cells_read(
+    store: &Store,
     sweep: Uuid,
     filter: &CurveFilter,
     (after, limit): (Option<CurvePlace>, Option<i64>),
-) -> Result<BoxStream<'a, Result<CellCurve, StoreError>>, StoreError> {
+) -> Result<Vec<CellCurve>, StoreError> {
     let columns = FilterColumns::of(filter)?;
     let after_cell: Option<i32> = after
         .map(|after| column(after.cell, "the page's start"))
@@ -189,49 +175,9 @@ fn cells_read<'a>(
     let after_evaluation: Option<i32> = after
         .map(|after| column(after.evaluation, "the page's start"))
         .transpose()?;
-    let records = sqlx::query_as!(
+    let records = sqlx::query_file_as!(
         CellRecord,
-        r#"SELECT cell.ordinal, cell.model, cell.dataset, cell.schedule, cell.target_num,
-            cell.target_den, cell.seed, cell.hyperparameters, evaluation.evaluation,
-            evaluation.job_id, job.state, cell.train_job, train.epochs,
-            points.numerators, points.denominators, points.correct, points.samples,
-            coalesce(job.spec -> 'mode', template.content -> 'mode') AS "mode!: Json<CurveMode>",
-            coalesce(job.spec -> 'attacks', template.content -> 'attacks')
-                AS "attacks!: Json<Vec<Attack>>",
-            coalesce(job.spec -> 'model', template.content -> 'model')
-                AS "selection!: Json<Selection>",
-            coalesce(job.spec -> 'seed', template.content -> 'seed')
-                AS "measuring_seed!: Json<u64>",
-            summary.audit_samples AS "audit_samples?", summary.audit_gap AS "audit_gap?",
-            summary.masking_flags AS "masking_flags?", summary.passes AS "passes?"
-        FROM temper.sweep_cell AS cell
-        JOIN temper.cell_evaluation AS evaluation
-            ON evaluation.sweep_id = cell.sweep_id AND evaluation.cell = cell.ordinal
-        JOIN temper.job ON job.id = evaluation.job_id
-        JOIN temper.job AS train ON train.id = cell.train_job
-        LEFT JOIN temper.job_template AS template ON template.id = job.template_id
-        LEFT JOIN temper.job_summary AS summary ON summary.job_id = job.id
-        CROSS JOIN LATERAL (
-            SELECT array_agg(point.epsilon_num) AS numerators,
-                array_agg(point.epsilon_den) AS denominators,
-                array_agg(point.correct) AS correct, array_agg(point.samples) AS samples
-            FROM (
-                SELECT epsilon_num, epsilon_den, correct, samples FROM temper.evaluation AS measured
-                WHERE measured.job_id = job.id ORDER BY measured.ordinal
-            ) AS point
-        ) AS points
-        WHERE cell.sweep_id = $1
-            AND ($2::text[] = '{}' OR cell.model = ANY($2))
-            AND ($3::text[] = '{}' OR cell.dataset = ANY($3))
-            AND ($4::text[] = '{}' OR cell.schedule = ANY($4))
-            AND ($5::int[] = '{}' OR (cell.target_num, cell.target_den) IN
-                (SELECT * FROM unnest($5::int[], $6::int[])))
-            AND ($7::bigint[] = '{}' OR cell.seed = ANY($7))
-            AND ($8::int[] = '{}' OR cell.hyperparameters = ANY($8))
-            AND ($9::int[] = '{}' OR evaluation.evaluation = ANY($9))
-            AND (NOT $10::bool OR job.state = 'succeeded')
-            AND ($11::int IS NULL OR (cell.ordinal, evaluation.evaluation) > ($11, $12::int))
-        ORDER BY cell.ordinal, evaluation.evaluation LIMIT $13"#,
+        "src/curve/cells.sql",
         sweep,
         &filter.cells.models,
         &filter.cells.datasets,
@@ -246,8 +192,9 @@ fn cells_read<'a>(
         after_evaluation,
         limit,
     )
-    .fetch(&store.pool);
-    Ok(records.map(|record| record?.into_curve()).boxed())
+    .fetch_all(&store.pool)
+    .await?;
+    records.into_iter().map(CellRecord::into_curve).collect()
 }
 
 struct CellRecord {
