@@ -1,4 +1,4 @@
-//! Exports, from the database to the client with a few rows in between.
+//! Exports, from the database to the client with the rows of a few cells in between.
 
 use std::pin::Pin;
 

@@ -38,7 +38,7 @@ pub fn services(server: Server, store: Store, published: Vec<Published>, exports
 struct Results {
     store: Store,
     published: Vec<Published>,
-    /// Each export holds a connection for as long as its client takes.
+    /// An export of jobs holds a connection for as long as its client takes.
     exports: Arc<Semaphore>,
 }
 

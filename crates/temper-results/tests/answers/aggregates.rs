@@ -1,4 +1,5 @@
 use anyhow::Result;
+use temper_core::{schedule::Ramp, spec::TrainSpec};
 use temper_proto::v1::{
     AggregateCurvesRequest, CellMatch, CompareSchedulesRequest, CurveAxis, EpsilonDistribution,
     ExpectedRobustnessRequest, ListCurvesRequest, PairBy,
@@ -13,23 +14,20 @@ fn near(value: f64, expected: f64) {
     assert!((value - expected).abs() < 1e-9, "{value}, not {expected}");
 }
 
+/// The second seed of fixed has not been trained.
+fn all_but_one_seed_of_fixed(spec: &TrainSpec) -> bool {
+    spec.seed == 0 || !matches!(spec.ramp, Ramp::Hinged { start, end, .. } if start == end)
+}
+
 #[tokio::test]
 async fn groups_say_n_of_expected_and_which_cells_are_missing() -> Result<()> {
-    // The second seed of fixed has not been trained.
-    let mut system = System::start(|spec| {
-        spec.seed == 0 || !matches!(spec.ramp, temper_core::schedule::Ramp::Hinged { start, end, .. } if start == end)
-    })
-    .await?;
+    let mut system = System::start(all_but_one_seed_of_fixed).await?;
     let request = AggregateCurvesRequest {
         sweep: system.sweep.clone(),
         ..Default::default()
     };
-    let groups = system
-        .client
-        .aggregate_curves(request.clone())
-        .await?
-        .into_inner()
-        .groups;
+    let answer = system.client.aggregate_curves(request).await?;
+    let groups = answer.into_inner().groups;
     assert_eq!(groups.len(), 16);
     for group in &groups {
         let is_fixed = group.schedule == "fixed";
@@ -56,17 +54,20 @@ async fn groups_say_n_of_expected_and_which_cells_are_missing() -> Result<()> {
             }
         );
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn axes_that_are_not_grouped_by_are_gathered() -> Result<()> {
+    let mut system = System::start(all_but_one_seed_of_fixed).await?;
     let by_schedule = AggregateCurvesRequest {
+        sweep: system.sweep.clone(),
         group_by: vec![CurveAxis::Schedule.into()],
         without_points: true,
-        ..request
+        ..Default::default()
     };
-    let groups = system
-        .client
-        .aggregate_curves(by_schedule)
-        .await?
-        .into_inner()
-        .groups;
+    let answer = system.client.aggregate_curves(by_schedule).await?;
+    let groups = answer.into_inner().groups;
     let shown: Vec<_> = groups
         .iter()
         .map(|group| {
@@ -122,12 +123,23 @@ fn robustness(sweep: &str, kind: Kind) -> ExpectedRobustnessRequest {
     }
 }
 
+fn point_mass(epsilon: &str) -> Kind {
+    let epsilon = epsilon.to_owned();
+    Kind::PointMass(PointMass { epsilon })
+}
+
+fn weights<const N: usize>(points: [(&str, f64); N]) -> Kind {
+    let points = points.map(|(epsilon, weight)| WeightedEpsilon {
+        epsilon: epsilon.to_owned(),
+        weight,
+    });
+    let points = points.to_vec();
+    Kind::Weights(Weights { points })
+}
+
 #[tokio::test]
 async fn expected_robustness_takes_any_distribution_that_the_grid_covers() -> Result<()> {
     let mut system = System::start(|_| true).await?;
-    let epsilon = |text: &str| PointMass {
-        epsilon: text.into(),
-    };
     let request = ExpectedRobustnessRequest {
         cells: Some(CellMatch {
             models: vec!["mobilenet".into()],
@@ -135,7 +147,7 @@ async fn expected_robustness_takes_any_distribution_that_the_grid_covers() -> Re
             target_epsilons: vec!["4/255".into()],
             ..Default::default()
         }),
-        ..robustness(&system.sweep, Kind::PointMass(epsilon("0")))
+        ..robustness(&system.sweep, point_mass("0"))
     };
     let of = |kind| ExpectedRobustnessRequest {
         distribution: Some(EpsilonDistribution { kind: Some(kind) }),
@@ -143,8 +155,8 @@ async fn expected_robustness_takes_any_distribution_that_the_grid_covers() -> Re
     };
     for (kind, expected) in [
         // Seeds 45 and 47 of 100, five fewer at each strength.
-        (Kind::PointMass(epsilon("0")), 0.46),
-        (Kind::PointMass(epsilon("4/255")), 0.26),
+        (point_mass("0"), 0.46),
+        (point_mass("4/255"), 0.26),
         (
             Kind::Uniform(Uniform {
                 from: "1/255".into(),
@@ -153,21 +165,7 @@ async fn expected_robustness_takes_any_distribution_that_the_grid_covers() -> Re
             0.36,
         ),
         (Kind::Uniform(Uniform::default()), 0.36),
-        (
-            Kind::Weights(Weights {
-                points: vec![
-                    WeightedEpsilon {
-                        epsilon: "0".into(),
-                        weight: 3.0,
-                    },
-                    WeightedEpsilon {
-                        epsilon: "4/255".into(),
-                        weight: 1.0,
-                    },
-                ],
-            }),
-            0.41,
-        ),
+        (weights([("0", 3.0), ("4/255", 1.0)]), 0.41),
     ] {
         let groups = system
             .client
@@ -181,6 +179,12 @@ async fn expected_robustness_takes_any_distribution_that_the_grid_covers() -> Re
         );
         near(groups[0].expected_robustness.unwrap().mean, expected);
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn expected_robustness_of_one_evaluation_has_no_groups() -> Result<()> {
+    let mut system = System::start(|_| true).await?;
     let listed = system.client.list_curves(ListCurvesRequest {
         parent: system.sweep.clone(),
         ..Default::default()
@@ -192,7 +196,7 @@ async fn expected_robustness_takes_any_distribution_that_the_grid_covers() -> Re
         .job;
     let alone = ExpectedRobustnessRequest {
         of: Some(Of::Job(job)),
-        ..robustness("", Kind::PointMass(epsilon("0")))
+        ..robustness("", point_mass("0"))
     };
     let groups = system
         .client
