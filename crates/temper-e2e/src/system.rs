@@ -38,6 +38,8 @@ pub struct Options {
     pub roots: Vec<PathBuf>,
     /// Longest that a sweep may take before it is given up.
     pub patience: Duration,
+    /// The workers' program; `temper-worker` when none.
+    pub worker: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -49,6 +51,7 @@ impl Default for Options {
             mirrors: vec![checkout().join(".local/mirror")],
             roots: Vec::new(),
             patience: PATIENCE,
+            worker: None,
         }
     }
 }
@@ -186,6 +189,27 @@ impl System {
         Ok(ResultsServiceClient::new(
             self.channel(&self.results).await?,
         ))
+    }
+
+    /// Runs a command of `temper` at this system: whether it ends well, and what it prints, standard
+    /// output before standard error.
+    ///
+    /// # Errors
+    /// When it is not built.
+    pub async fn temper(&self, arguments: &[&str]) -> anyhow::Result<(bool, String)> {
+        let output = Command::new(program("temper")?)
+            .args(arguments)
+            .env("TEMPER_COORDINATOR", &self.coordinator)
+            .env("TEMPER_RESULTS", &self.results)
+            .env("XDG_STATE_HOME", self.file("state"))
+            .env_remove("TEMPER_TOKEN")
+            .env_remove("TEMPER_TOKEN_FILE")
+            .stdin(Stdio::null())
+            .output()
+            .await?;
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        Ok((output.status.success(), said))
     }
 
     /// Submits a sweep.
@@ -326,7 +350,11 @@ async fn launch(folder: &Path, options: &Options) -> anyhow::Result<(Child, Stri
         .env_remove("TEMPER_TOKEN_FILE");
     command.env("TEMPER_CACHE", folder.join("cache"));
     command.env("TEMPER_POSTGRES", checkout().join(".local/postgres/bin"));
-    command.env("TEMPER_WORKER", program("temper-worker")?);
+    let worker = options.worker.clone();
+    command.env(
+        "TEMPER_WORKER",
+        worker.map_or_else(|| program("temper-worker"), Ok)?,
+    );
     let mut up = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -1,52 +1,36 @@
 //! Tokens of local mode, and what commands show of secrets.
 
-use std::{os::unix::fs::PermissionsExt as _, process::Stdio};
+use std::os::unix::fs::PermissionsExt as _;
 
 use anyhow::ensure;
 use temper_e2e::{Options, System, program};
 use tokio::process::Command;
-
-/// What `temper` prints, standard output before standard error.
-async fn temper(system: &System, arguments: &[&str]) -> anyhow::Result<(bool, String)> {
-    let output = Command::new(program("temper")?)
-        .args(arguments)
-        .env("TEMPER_COORDINATOR", &system.coordinator)
-        .env("XDG_STATE_HOME", system.file("state"))
-        .env_remove("TEMPER_TOKEN")
-        .env_remove("TEMPER_TOKEN_FILE")
-        .stdin(Stdio::null())
-        .output()
-        .await?;
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said).into_owned();
-    Ok((output.status.success(), said))
-}
 
 #[tokio::test]
 async fn commands_find_the_token_of_local_mode_and_make_others() -> anyhow::Result<()> {
     let mut system = System::start(Options::default()).await?;
     let mode = std::fs::metadata(system.token())?.permissions().mode();
     ensure!(mode & 0o777 == 0o600, "{mode:o}");
-    let (found, said) = temper(&system, &["sweeps"]).await?;
+    let (found, said) = system.temper(&["sweeps"]).await?;
     ensure!(found && said.contains("no such sweeps"), "{said}");
 
     let file = system.file("viewer.token");
     let path = file.display().to_string();
     let create = ["admin", "token", "create", "--name", "eve", "--role"];
     let arguments = [&create[..], &["viewer", "--output", &path]].concat();
-    let (done, said) = temper(&system, &arguments).await?;
+    let (done, said) = system.temper(&arguments).await?;
     ensure!(done && said.contains("`eve`, role viewer"), "{said}");
     ensure!(
         !said.contains(std::fs::read_to_string(&file)?.trim()),
         "{said}"
     );
-    let (may, said) = temper(&system, &["sweeps", "--token-file", &path]).await?;
+    let (may, said) = system.temper(&["sweeps", "--token-file", &path]).await?;
     ensure!(may, "{said}");
     let list = ["admin", "token", "list", "--token-file", &path];
-    let (may, said) = temper(&system, &list).await?;
+    let (may, said) = system.temper(&list).await?;
     ensure!(!may && said.contains("is for the role admin"), "{said}");
 
-    let (_, tokens) = temper(&system, &["admin", "token", "list"]).await?;
+    let (_, tokens) = system.temper(&["admin", "token", "list"]).await?;
     for name in ["eve", "local", "local-workers"] {
         ensure!(tokens.contains(name), "{tokens}");
     }
@@ -54,9 +38,11 @@ async fn commands_find_the_token_of_local_mode_and_make_others() -> anyhow::Resu
     let id = id
         .and_then(|line| line.split(' ').next())
         .unwrap_or_default();
-    let (revoked, said) = temper(&system, &["admin", "token", "revoke", id]).await?;
+    let (revoked, said) = system.temper(&["admin", "token", "revoke", id]).await?;
     ensure!(revoked && said.contains("revoked"), "{said}");
-    let (_, audit) = temper(&system, &["admin", "audit", "--actor", "local"]).await?;
+    let (_, audit) = system
+        .temper(&["admin", "audit", "--actor", "local"])
+        .await?;
     ensure!(
         audit.contains("CreateToken") && audit.contains("RevokeToken"),
         "{audit}"
@@ -65,11 +51,11 @@ async fn commands_find_the_token_of_local_mode_and_make_others() -> anyhow::Resu
     // Another start makes others: of the ones before nothing is left to steal.
     let before = std::fs::read_to_string(system.token())?;
     system.stop().await?;
-    let (found, said) = temper(&system, &["sweeps"]).await?;
+    let (found, said) = system.temper(&["sweeps"]).await?;
     ensure!(!found, "{said}");
     system.restart().await?;
     ensure!(std::fs::read_to_string(system.token())? != before);
-    let (found, said) = temper(&system, &["sweeps"]).await?;
+    let (found, said) = system.temper(&["sweeps"]).await?;
     ensure!(found, "{said}");
     system.stop().await
 }

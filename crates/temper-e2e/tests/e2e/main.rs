@@ -11,6 +11,7 @@ mod crashes;
 mod grpcurl;
 mod paper;
 mod queue;
+mod results;
 mod retries;
 mod session;
 mod sharing;

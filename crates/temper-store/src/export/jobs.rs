@@ -1,5 +1,7 @@
+use std::{collections::HashSet, future, ops::Range};
+
 use chrono::{DateTime, Utc};
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use temper_core::{
     Digest,
     job::{JobKind, JobState},
@@ -82,19 +84,31 @@ impl Store {
     /// The jobs of a sweep, in the order of its cells, a training before its evaluations.
     #[must_use]
     pub fn jobs_export(&self, sweep: Uuid) -> Exported<'_, ExportedJob> {
+        // Which jobs came is kept: nothing in the database leads from a job to its first cell. It is a few
+        // bytes a job, of at most a million.
+        let mut seen = HashSet::new();
+        let of_cells = self.by_cells(sweep, move |cells| self.jobs_read(sweep, cells));
+        let first = of_cells.try_filter(move |job| future::ready(seen.insert(job.job)));
+        first.boxed()
+    }
+
+    async fn jobs_read(
+        &self,
+        sweep: Uuid,
+        cells: Range<i32>,
+    ) -> Result<Vec<ExportedJob>, StoreError> {
         let rows = sqlx::query_as!(
             JobRecord,
-            r#"WITH member AS (
-                SELECT DISTINCT ON (job_id) job_id, cell, evaluation FROM (
-                    SELECT train_job AS job_id, ordinal AS cell, NULL::int AS evaluation
-                    FROM temper.sweep_cell WHERE sweep_id = $1
-                    UNION ALL
-                    SELECT job_id, cell, evaluation FROM temper.cell_evaluation WHERE sweep_id = $1
-                ) AS wish ORDER BY job_id, cell, evaluation
+            r#"WITH wish AS (
+                SELECT train_job AS job_id, ordinal AS cell, NULL::int AS evaluation
+                FROM temper.sweep_cell WHERE sweep_id = $1 AND ordinal >= $2 AND ordinal < $3
+                UNION ALL
+                SELECT job_id, cell, evaluation
+                FROM temper.cell_evaluation WHERE sweep_id = $1 AND cell >= $2 AND cell < $3
             )
             SELECT cell.ordinal, cell.model, cell.dataset, cell.schedule, cell.target_num,
                 cell.target_den, cell.hyperparameters, cell.seed, cell.train_job,
-                member.evaluation AS "evaluation?", job.id, job.key, job.kind, job.state, job.message,
+                wish.evaluation AS "evaluation?", job.id, job.key, job.kind, job.state, job.message,
                 job.result_version, job.precision, job.epochs, job.epochs_done, job.attempts,
                 job.created_at, job.finished_at, last.worker AS "worker?", last.device AS "device?",
                 summary.train_loss AS "train_loss?",
@@ -106,16 +120,19 @@ impl Store {
                 summary.expected_robustness AS "expected_robustness?",
                 summary.peak_memory_bytes AS "peak_memory_bytes?",
                 summary.device_seconds AS "device_seconds?"
-            FROM member
-            JOIN temper.sweep_cell AS cell ON cell.sweep_id = $1 AND cell.ordinal = member.cell
-            JOIN temper.job ON job.id = member.job_id
+            FROM wish
+            JOIN temper.sweep_cell AS cell ON cell.sweep_id = $1 AND cell.ordinal = wish.cell
+            JOIN temper.job ON job.id = wish.job_id
             LEFT JOIN temper.attempt AS last ON last.job_id = job.id AND last.number = job.attempts
             LEFT JOIN temper.job_summary AS summary ON summary.job_id = job.id
-            ORDER BY member.cell, member.evaluation NULLS FIRST"#,
+            ORDER BY wish.cell, wish.evaluation NULLS FIRST"#,
             sweep,
+            cells.start,
+            cells.end,
         )
-        .fetch(&self.pool);
-        rows.map(|row| row?.into_job()).boxed()
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(JobRecord::into_job).collect()
     }
 }
 
