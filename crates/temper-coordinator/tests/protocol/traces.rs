@@ -1,6 +1,6 @@
 //! A sweep's trace, as a collector sees it.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, ensure};
 use opentelemetry_proto::tonic::{
@@ -32,7 +32,8 @@ impl TraceService for Collector {
         let scopes = resources.into_iter().flat_map(|spans| spans.scope_spans);
         for span in scopes.flat_map(|scope| scope.spans) {
             // A test that is over does not listen.
-            let _over = self.0.lock().unwrap().send(span);
+            let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let _over = sender.send(span);
         }
         Ok(Response::new(ExportTraceServiceResponse::default()))
     }
