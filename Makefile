@@ -229,9 +229,9 @@ audit: setup-lint ## Look the dependencies up among known vulnerabilities (needs
 
 # Each subject is a script of scripts/lint_deploy. No container engine, no cluster.
 .PHONY: lint-deploy lint-deploy-images lint-deploy-compose lint-deploy-chart lint-deploy-slurm \
-	lint-deploy-generated lint-deploy-grafana
-lint-deploy: setup-deploy ## Check images, compose files, the chart, batch scripts and dashboards by the real tools (needs npm)
-	@$(CHECK) lint-deploy images compose chart slurm generated grafana
+	lint-deploy-generated lint-deploy-grafana lint-deploy-prometheus
+lint-deploy: setup-deploy ## Check images, compose files, the chart, batch scripts, rules and dashboards by the real tools (needs npm)
+	@$(CHECK) lint-deploy images compose chart slurm generated grafana prometheus
 
 lint-deploy-images:
 	@sh scripts/lint_deploy/images.sh
@@ -244,6 +244,9 @@ lint-deploy-chart:
 
 lint-deploy-slurm:
 	@sh scripts/lint_deploy/slurm.sh
+
+lint-deploy-prometheus:
+	@sh scripts/lint_deploy/prometheus.sh
 
 lint-deploy-generated:
 	$(PYTHON) -B deploy/grafana/generate --check

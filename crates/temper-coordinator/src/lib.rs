@@ -5,6 +5,7 @@
 mod access;
 mod grpc;
 mod janitor;
+mod metrics;
 mod pin;
 mod reaper;
 mod submit;
@@ -22,6 +23,8 @@ use temper_service::{
 };
 use temper_store::{Store, StoreError};
 use tokio::{sync::watch, time};
+
+pub use metrics::METRICS;
 
 /// What a coordinator needs to know.
 #[derive(Debug, Clone)]
@@ -99,7 +102,9 @@ pub async fn run(config: Config, server: Server, stop: Stop) -> anyhow::Result<(
     tasks.spawn("janitor", janitor::run(Arc::clone(&shared)));
     tasks.spawn("wake", wake::run(Arc::clone(&shared), wake));
     let tokens = Arc::new(access::Tokens(shared.store.clone()));
-    let server = grpc::services(server, &shared);
+    metrics::begin();
+    let gauges = Arc::new(metrics::Gauges::new(shared.store.clone()));
+    let server = grpc::services(server, &shared).collecting(gauges);
     let outcome = server.serve(tokens, stop.clone()).await;
     // Where serving itself broke, the tasks must end too.
     stop.gracefully();

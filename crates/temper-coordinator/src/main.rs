@@ -4,13 +4,14 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use clap::Parser;
-use temper_coordinator::{Config, run};
+use temper_coordinator::{Config, METRICS, run};
 use temper_core::catalog::Catalog;
 use temper_service::{
     database::Database,
+    metrics::{DATABASE, MetricsArgs},
     server::{Bind, Server},
     stop::Stop,
-    telemetry::Telemetry,
+    telemetry::{self, Telemetry},
     tls::ServerTls,
 };
 
@@ -21,6 +22,8 @@ use temper_service::{
 struct Args {
     #[command(flatten)]
     telemetry: Telemetry,
+    #[command(flatten)]
+    metrics: MetricsArgs,
     #[command(flatten)]
     bind: Bind,
     #[command(flatten)]
@@ -59,7 +62,10 @@ async fn main() -> anyhow::Result<()> {
     }
     let stop = Stop::on_signals()?;
     let tls = args.tls.load()?;
-    let server = Server::bind(args.bind.listen).await?.secured(tls);
+    let version = env!("CARGO_PKG_VERSION");
+    let metrics = args.metrics.bind(version, &[DATABASE, METRICS]).await?;
+    let server = Server::bind(args.bind.listen).await?;
+    let server = server.secured(tls).measured(metrics);
     let lease = Duration::from_secs(args.lease_seconds);
     let config = Config {
         database_url: args.database.url()?,
@@ -71,5 +77,7 @@ async fn main() -> anyhow::Result<()> {
         heartbeat: lease / 3,
         janitor: Duration::from_secs(args.janitor_seconds),
     };
-    run(config, server, stop).await
+    let ended = run(config, server, stop).await;
+    telemetry::flush();
+    ended
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{self, MissedTickBehavior};
 
-use crate::Shared;
+use crate::{Shared, metrics};
 
 /// How often leases are looked at: small against any lease.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -20,6 +20,7 @@ pub async fn run(shared: Arc<Shared>) {
         }
         match shared.store.lease_expire().await {
             Ok(jobs) => {
+                metrics::lost(jobs.len());
                 for job in jobs {
                     tracing::warn!(%job, "lease ran out");
                 }

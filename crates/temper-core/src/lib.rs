@@ -22,6 +22,7 @@ pub mod rules;
 pub mod schedule;
 pub mod spec;
 pub mod statistics;
+pub mod trace;
 pub mod validate;
 
 pub use digest::{Digest, DigestBuilder, ParseDigestError};

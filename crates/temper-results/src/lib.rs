@@ -7,6 +7,7 @@ mod export;
 mod group;
 mod grpc;
 mod leaderboard;
+mod metrics;
 mod published;
 mod sensitivity;
 #[cfg(test)]
@@ -37,7 +38,8 @@ pub async fn run(config: Config, server: Server, stop: Stop) -> anyhow::Result<(
     let published = temper_core::published::built_in()?;
     let tokens = Arc::new(access::Tokens(store.clone()));
     let exports = usize::try_from(config.connections / 2)?.max(1);
-    let server = grpc::services(server, store.clone(), published, exports);
+    let server = grpc::services(server, store.clone(), published, exports)
+        .collecting(Arc::new(metrics::Gauges(store.clone())));
     let outcome = server.serve(tokens, stop).await;
     store.close().await;
     Ok(outcome?)

@@ -4,9 +4,10 @@ use clap::Parser;
 use temper_results::{Config, run};
 use temper_service::{
     database::Database,
+    metrics::{DATABASE, MetricsArgs},
     server::{Bind, Server},
     stop::Stop,
-    telemetry::Telemetry,
+    telemetry::{self, Telemetry},
     tls::ServerTls,
 };
 
@@ -17,6 +18,8 @@ use temper_service::{
 struct Args {
     #[command(flatten)]
     telemetry: Telemetry,
+    #[command(flatten)]
+    metrics: MetricsArgs,
     #[command(flatten)]
     bind: Bind,
     #[command(flatten)]
@@ -34,10 +37,15 @@ async fn main() -> anyhow::Result<()> {
     args.telemetry.init()?;
     let stop = Stop::on_signals()?;
     let tls = args.tls.load()?;
-    let server = Server::bind(args.bind.listen).await?.secured(tls);
+    let version = env!("CARGO_PKG_VERSION");
+    let metrics = args.metrics.bind(version, &[DATABASE]).await?;
+    let server = Server::bind(args.bind.listen).await?;
+    let server = server.secured(tls).measured(metrics);
     let config = Config {
         database_url: args.database.url()?,
         connections: args.database_connections,
     };
-    run(config, server, stop).await
+    let ended = run(config, server, stop).await;
+    telemetry::flush();
+    ended
 }

@@ -54,6 +54,7 @@ async fn sweep(database: &Database) -> anyhow::Result<String> {
         spec: &spec,
         expansion: &expand::expand(&spec, &[model], &[dataset]),
         inputs: &inputs,
+        trace: None,
     };
     let actor = Actor::at_database("test");
     let created = database.store().sweep_create(&actor, sweep).await?;

@@ -18,7 +18,7 @@ use temper_core::{
 use tonic::{Request, Status};
 
 pub use guard::{Guard, TRUSTED_FOR};
-pub use methods::{Audience, audience};
+pub use methods::{Audience, Method, Shape, audience, method};
 pub use secret::{ParseSecretError, Secret};
 
 /// Knows tokens by the digests of their secrets; the secrets themselves stay in this crate.

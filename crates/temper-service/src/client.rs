@@ -26,6 +26,7 @@ use tonic::{
 use crate::{
     access::{ParseSecretError, Secret},
     tls::{ClientTls, TlsFileError},
+    traces,
 };
 
 use failover::Failover;
@@ -257,6 +258,7 @@ impl Service<Request<Body>> for Channel {
         if let Some(bearer) = &self.bearer {
             request.headers_mut().insert(AUTHORIZATION, bearer.clone());
         }
+        traces::send_on(request.headers_mut());
         Service::call(&mut self.channel, request)
     }
 }

@@ -1,4 +1,4 @@
-//! The process shell that every Temper binary shares: logs, health, reflection, who may call what,
+//! The process shell that every Temper binary shares: logs, metrics, traces, health, reflection, who may call what,
 //! TLS, errors as gRPC statuses, graceful stop, connections to peers, and the object store.
 
 pub mod access;
@@ -6,6 +6,7 @@ pub mod arguments;
 pub mod client;
 pub mod database;
 pub mod health;
+pub mod metrics;
 pub mod objects;
 mod opening;
 pub mod page;
@@ -16,3 +17,4 @@ pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod tls;
+pub mod traces;

@@ -17,8 +17,10 @@ use tonic_reflection::{pb, server::Builder};
 
 use crate::{
     access::{Authenticate, Guard},
+    metrics::{Collect, Metrics, calls::Calls},
     opening::Opening,
     stop::Stop,
+    traces,
 };
 
 /// How long calls may go on after a graceful stop has begun.
@@ -67,6 +69,7 @@ pub struct Server {
     routes: RoutesBuilder,
     names: Vec<&'static str>,
     tls: Option<ServerTlsConfig>,
+    metrics: Option<Metrics>,
 }
 
 impl Server {
@@ -84,6 +87,7 @@ impl Server {
             routes: Routes::builder(),
             names: Vec::new(),
             tls: None,
+            metrics: None,
         })
     }
 
@@ -97,6 +101,19 @@ impl Server {
     #[must_use]
     pub fn secured(self, tls: Option<ServerTlsConfig>) -> Self {
         Self { tls, ..self }
+    }
+
+    /// Tells metrics while it serves, where there is an address for them.
+    #[must_use]
+    pub fn measured(self, metrics: Option<Metrics>) -> Self {
+        Self { metrics, ..self }
+    }
+
+    /// Asks `collector` too when metrics are read.
+    #[must_use]
+    pub fn collecting(mut self, collector: Arc<dyn Collect>) -> Self {
+        self.metrics = self.metrics.map(|metrics| metrics.collecting(collector));
+        self
     }
 
     /// Adds a generated service.
@@ -151,15 +168,16 @@ impl Server {
             .map(move |accepted| accepted.map(|stream| Opening::new(stream, secured)));
         let serving = builder
             .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
-            .trace_fn(|request| tracing::debug_span!("rpc", path = request.uri().path()))
+            .trace_fn(traces::of_call)
             .serve_with_incoming_shutdown(
-                Guard::new(self.routes.routes().prepare(), authenticate),
+                Calls(Guard::new(self.routes.routes().prepare(), authenticate)),
                 incoming,
                 graceful,
             );
         tokio::select! {
             served = serving => served?,
             () = stop.cut.cancelled() => {}
+            () = told(self.metrics) => {}
             () = grace_over(&stop) => tracing::warn!("calls outlasted the grace and were cut"),
         }
         tracing::info!(address = %self.address, "stopped serving");
@@ -191,6 +209,14 @@ async fn report(reporter: &HealthReporter, names: &[&str], status: ServingStatus
     // The empty name stands for the server as a whole.
     for name in names.iter().copied().chain([""]) {
         reporter.set_service_status(name, status).await;
+    }
+}
+
+/// Tells metrics until dropped.
+async fn told(metrics: Option<Metrics>) {
+    match metrics {
+        Some(metrics) => metrics.serve().await,
+        None => std::future::pending().await,
     }
 }
 

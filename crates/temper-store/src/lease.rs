@@ -9,6 +9,7 @@ use temper_core::{
     Digest,
     job::{FailureClass, JobEvent, JobKind, JobState},
     spec::JobSpec,
+    trace::TraceParent,
 };
 use uuid::Uuid;
 
@@ -50,6 +51,10 @@ pub struct Claim {
     pub checkpoints: Vec<Checkpoint>,
     /// The model to measure, of an evaluation.
     pub artifact: Option<Artifact>,
+    /// The trace that the attempt goes on with.
+    pub trace: Option<TraceParent>,
+    /// The attempt before was lost.
+    pub rescues: bool,
 }
 
 /// What a worker is to do with a job.

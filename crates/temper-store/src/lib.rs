@@ -30,6 +30,7 @@ pub mod postgres;
 mod queue;
 mod ready;
 mod roles;
+mod standing;
 mod store;
 mod sweep;
 #[cfg(feature = "testing")]
@@ -58,6 +59,7 @@ pub use log::{LogLine, LogPage, LogQuery, MAX_LOG_LINES, MAX_LOG_MESSAGE};
 pub use queue::Fitness;
 pub use ready::JobReady;
 pub use roles::{READER, RESULTS, RolePasswords, Verifier};
+pub use standing::{Connections, QueueStanding};
 pub use store::Store;
 pub use sweep::{
     BREAKER, JobCounts, NewSweep, SweepChanges, SweepCreated, SweepCursor, SweepExtension,

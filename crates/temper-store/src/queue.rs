@@ -6,6 +6,7 @@ use sqlx::types::Json;
 use temper_core::{
     placement::{Constraint, DeviceKind, Placement},
     spec::{Precision, RESULT_VERSION},
+    trace::TraceParent,
 };
 use uuid::Uuid;
 
@@ -21,6 +22,8 @@ pub(crate) struct Wish<'a> {
     pub(crate) owner: &'a str,
     pub(crate) queue: i32,
     pub(crate) priority: i32,
+    /// The trace in which it asked for them.
+    pub(crate) trace: Option<TraceParent>,
 }
 
 /// The queue of these jobs, made where there is none. `limited` is the sweep whose limit of jobs at a

@@ -18,6 +18,7 @@ use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 use temper_core::{
     Digest, catalog::Input, expand::Expansion, placement::Placement, spec::SweepSpec,
+    trace::TraceParent,
 };
 use uuid::Uuid;
 
@@ -53,6 +54,8 @@ pub struct NewSweep<'a> {
     pub expansion: &'a Expansion,
     /// What its names stand for.
     pub inputs: &'a [Input],
+    /// The trace in which it is asked for, which its new jobs belong to.
+    pub trace: Option<TraceParent>,
 }
 
 /// What a sweep asked for, and what its names stood for then.

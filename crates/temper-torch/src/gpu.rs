@@ -2,7 +2,7 @@
 
 use nvml_wrapper::{Nvml, enums::device::UsedGpuMemory, error::NvmlError};
 
-use crate::engine::Device;
+use crate::{engine::Device, memory::DeviceMemory};
 
 /// Bytes that this process holds on GPUs, libtorch's cache and the driver's context included; none
 /// where there is no driver, or where it knows this process by another number (a container without
@@ -37,19 +37,38 @@ fn of_process(process: u32) -> Result<u64, NvmlError> {
 /// Bytes of a GPU that are free, or held by this process for its next job; none where that is not
 /// known, or where the driver counts its devices in another way than libtorch.
 pub(crate) fn free(device: Device) -> Option<u64> {
+    known(of_device(index(device)?))
+}
+
+/// How the memory of a GPU stands; none where that is not known, for the same reasons.
+pub(crate) fn memory(device: Device) -> Option<DeviceMemory> {
+    let index = index(device)?;
+    let asked = || {
+        let nvml = Nvml::init()?;
+        let memory = nvml.device_by_index(index)?.memory_info()?;
+        Ok(DeviceMemory {
+            used: memory.used,
+            total: memory.total,
+        })
+    };
+    known(asked())
+}
+
+/// The driver's number of a GPU.
+fn index(device: Device) -> Option<u32> {
     let tch::Device::Cuda(index) = device.tch() else {
         return None;
     };
     if std::env::var_os("CUDA_VISIBLE_DEVICES").is_some() {
         return None;
     }
-    match of_device(u32::try_from(index).ok()?) {
-        Ok(bytes) => Some(bytes),
-        Err(error) => {
-            tracing::debug!(%error, "memory of GPUs is not known");
-            None
-        }
-    }
+    u32::try_from(index).ok()
+}
+
+fn known<T>(answer: Result<T, NvmlError>) -> Option<T> {
+    answer
+        .inspect_err(|error| tracing::debug!(%error, "memory of GPUs is not known"))
+        .ok()
 }
 
 fn of_device(index: u32) -> Result<u64, NvmlError> {

@@ -56,6 +56,27 @@ pub fn free_memory(device: Device) -> Option<u64> {
     }
 }
 
+/// Memory of a device, in bytes; of a processor, the machine's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceMemory {
+    /// Used by whomever.
+    pub used: u64,
+    /// All of it.
+    pub total: u64,
+}
+
+/// How the device's memory stands; none where it is not known, as without NVIDIA's driver.
+#[must_use]
+pub fn device_memory(device: Device) -> Option<DeviceMemory> {
+    if device != Device::CPU {
+        return gpu::memory(device);
+    }
+    let total = kibibytes("/proc/meminfo", "MemTotal:")?;
+    let available = kibibytes("/proc/meminfo", "MemAvailable:")?;
+    let used = total.saturating_sub(available);
+    Some(DeviceMemory { used, total })
+}
+
 /// What glibc is told: to serve blocks of up to 1 GiB from its heap, and to keep what is freed.
 const TUNABLES: &str = "glibc.malloc.mmap_threshold=1073741824:\
                         glibc.malloc.trim_threshold=1099511627776:\
@@ -138,6 +159,13 @@ mod tests {
             "{text}"
         );
         assert!(advice("it is full", 2, None).contains("no smaller"));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn memory_of_the_processor_is_the_machines() {
+        let memory = device_memory(Device::CPU).unwrap();
+        assert!(0 < memory.used && memory.used < memory.total, "{memory:?}");
     }
 
     #[cfg(target_os = "linux")]

@@ -108,7 +108,9 @@ impl<'a> Run<'a> {
                 if observer.wants_checkpoint() && self.save(observer)?.is_err() {
                     return Ok(TrainOutcome::Aborted);
                 }
+                let seen = self.counters.samples;
                 self.step()?;
+                observer.stepped(self.counters.samples - seen);
             } else if self.close_epoch(observer)?.is_err() {
                 return Ok(TrainOutcome::Aborted);
             }

@@ -46,6 +46,9 @@ pub trait Observer {
     /// so.
     fn control(&mut self) -> Control;
 
+    /// An optimiser step over so many samples is done.
+    fn stepped(&mut self, _samples: u64) {}
+
     /// An epoch is over. A resumed run reports the epochs after its checkpoint again.
     ///
     /// # Errors

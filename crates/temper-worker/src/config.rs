@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, thread, time::Duration};
 
 use clap::Args;
 use temper_data::Inputs;
-use temper_service::{arguments, client::Access};
+use temper_service::{arguments, client::Access, metrics::MetricsArgs};
 use temper_torch::Device;
 
 /// How a worker runs.
@@ -59,6 +59,9 @@ pub struct Config {
     /// Stop when standard input ends: whoever started this worker is gone then, however it ended
     #[arg(long)]
     pub stop_on_stdin_eof: bool,
+    /// Where metrics are told.
+    #[command(flatten)]
+    pub metrics: MetricsArgs,
     /// Where images and weights lie.
     #[command(flatten)]
     pub inputs: Inputs,

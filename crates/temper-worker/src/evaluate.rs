@@ -19,6 +19,7 @@ use crate::{
     assignment::{EvaluateTask, Object},
     backend::Evaluate,
     job::{Attempt, Done, Switch},
+    metrics::{self, Phase},
     report::{Reports, Saved},
     resume::{Starts, is_unusable},
     train::read,
@@ -65,11 +66,17 @@ struct Reporter {
     switch: Switch,
     last: Instant,
     checkpoints: mpsc::Sender<Interim>,
+    /// Pairs that are counted; none before the first look.
+    seen: Option<u64>,
 }
 
 impl EvaluateObserver for Reporter {
     fn control(&mut self, progress: Progress) -> Control {
         log_progress(progress);
+        // What was seen before this process took it up is not its own.
+        let seen = *self.seen.get_or_insert(progress.pairs);
+        metrics::images(Phase::Evaluate, progress.pairs.saturating_sub(seen));
+        self.seen = Some(progress.pairs);
         self.switch.control()
     }
 
@@ -124,6 +131,7 @@ async fn measure(
         switch: switch.clone(),
         last: Instant::now(),
         checkpoints,
+        seen: None,
     };
     let (measurement, device) = (Arc::clone(measurement), host.device);
     let outcome = host.engine.run(move || {

@@ -21,6 +21,7 @@ use crate::{
     evaluate::{self, Models},
     lease::{Lease, Timing, confirm, keep},
     logs::{Capture, Logs},
+    metrics,
     report::{ReportError, Reports},
     train,
 };
@@ -107,6 +108,7 @@ impl Switch {
 /// Runs an assignment, in the span that is its log. Whatever becomes of it is reported and logged here.
 pub(crate) async fn run(host: &Host, terms: &Terms, assignment: v1::Assignment) {
     let captured = host.capture.attach(&tracing::Span::current());
+    let _busy = metrics::busy();
     tracing::info!("leased");
     let lease = Arc::new(Lease::new(assignment.lease.clone().unwrap_or_default()));
     let reference = lease.reference().clone();
@@ -145,7 +147,13 @@ pub(crate) async fn run(host: &Host, terms: &Terms, assignment: v1::Assignment) 
 
 impl Attempt<'_> {
     async fn run(&self, assignment: &v1::Assignment) {
-        let result = match Task::read(assignment) {
+        let task = Task::read(assignment);
+        let kind = match &task {
+            Ok(Task::Train(_)) => "train",
+            Ok(Task::Evaluate(_)) => "evaluate",
+            Err(_) => "none",
+        };
+        let result = match task {
             Ok(Task::Train(task)) => {
                 let spec = &task.spec;
                 tracing::info!(
@@ -166,7 +174,7 @@ impl Attempt<'_> {
             }
             Err(error) => Err(error),
         };
-        conclude(&self.reports, result).await;
+        metrics::job(kind, conclude(&self.reports, result).await);
     }
 
     /// What an aborted run amounts to: with the lease over, nothing; else this process is stopping.
@@ -178,37 +186,39 @@ impl Attempt<'_> {
     }
 }
 
-/// Says how the attempt ended, to the coordinator and to the log.
-async fn conclude(reports: &Reports, result: Result<Done, JobError>) {
-    let told = match result {
+/// Says how the attempt ended, to the coordinator and to the log; the outcome for whoever counts.
+async fn conclude(reports: &Reports, result: Result<Done, JobError>) -> &'static str {
+    let (outcome, told) = match result {
         Ok(Done::Completed) => {
             tracing::info!("completed");
-            Ok(())
+            ("completed", Ok(()))
         }
         Ok(Done::Drained) => {
             let told = reports.release().await;
             tracing::info!("released");
-            told
+            ("released", told)
         }
         Err(error) => match error.class() {
-            None => Err(ReportError::LeaseOver),
+            None => ("discarded", Err(ReportError::LeaseOver)),
             Some(class) => {
                 let message = status::chain(&error);
                 tracing::error!(%class, error = message, "failed");
-                reports.fail(class, message).await
+                ("failed", reports.fail(class, message).await)
             }
         },
     };
     match told {
-        Ok(()) => {}
+        Ok(()) => outcome,
         Err(ReportError::LeaseOver) => {
             tracing::info!(why = ?reports.lease().ended(), "discarded: the lease is over");
+            "discarded"
         }
         Err(ReportError::Refused(status)) => {
             tracing::error!(
                 reason = status::explain(&status),
                 "the coordinator took no report"
             );
+            outcome
         }
     }
 }

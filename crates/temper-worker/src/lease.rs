@@ -14,6 +14,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+use crate::metrics;
+
 /// Between heartbeats that got no answer.
 const RETRY: Duration = Duration::from_millis(250);
 /// How long one heartbeat may take at least before the next one is sent.
@@ -166,7 +168,11 @@ where
 {
     let sent = Instant::now();
     let patience = sent + timing.interval.max(PATIENCE);
-    match timeout_at(deadline.min(patience), beat()).await {
+    let answer = timeout_at(deadline.min(patience), beat()).await;
+    if matches!(answer, Ok(Ok(_))) {
+        metrics::heartbeat_answered();
+    }
+    match answer {
         Ok(Ok(LeaseStatus::Continue)) => Beat::Extended(sent),
         Ok(Ok(LeaseStatus::Release)) => Beat::Unwanted(sent),
         Ok(Ok(LeaseStatus::Cancel)) => Beat::Over(Ended::Cancelled),

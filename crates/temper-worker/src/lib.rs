@@ -22,9 +22,11 @@ mod fake;
 mod job;
 mod lease;
 pub mod logs;
+mod metrics;
 mod report;
 mod resume;
 pub mod session;
 mod train;
 
 pub(crate) use error::JobError;
+pub use metrics::METRICS;

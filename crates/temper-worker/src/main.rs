@@ -4,7 +4,10 @@ use std::{io::Read as _, process::ExitCode, thread, time::Duration};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use temper_service::{stop::Stop, telemetry::Telemetry};
+use temper_service::{
+    stop::Stop,
+    telemetry::{self, Telemetry},
+};
 use temper_worker::{
     check::{self, CheckConfig},
     config::Config,
@@ -79,6 +82,7 @@ fn run(config: Config, capture: Capture) -> anyhow::Result<()> {
         session::run(config, capture, stop).await?;
         anyhow::Ok(())
     });
+    telemetry::flush();
     // A read of images that was cut must not hold the process.
     runtime.shutdown_background();
     ended

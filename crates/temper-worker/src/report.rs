@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -27,6 +27,7 @@ use crate::{
     error::JobError,
     lease::{Ended, Lease},
     logs::Logs,
+    metrics,
 };
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -137,6 +138,7 @@ impl Reports {
             epochs,
             bytes,
         } = checkpoint;
+        let began = Instant::now();
         let path = checkpoint_path(key, self.fence(), step);
         let stored = self.put(&path, bytes.into()).await?;
         let registered = v1::Checkpoint {
@@ -146,6 +148,7 @@ impl Reports {
             sha256: stored.sha256.to_string(),
             path: stored.path,
         };
+        let size = stored.size;
         let request = v1::RegisterCheckpointRequest {
             lease: self.reference(),
             checkpoint: Some(registered),
@@ -154,6 +157,7 @@ impl Reports {
             self.coordinator.register_checkpoint(request.clone())
         })
         .await?;
+        metrics::checkpoint(size, began.elapsed());
         Ok(())
     }
 

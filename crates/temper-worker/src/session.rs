@@ -7,11 +7,13 @@ use temper_data::DataError;
 use temper_proto::v1;
 use temper_service::{
     client::{ConnectError, CredentialsError, is_transient},
+    metrics::{Metrics, MetricsError},
     objects::{Objects, ObjectsError},
     status,
     stop::{Stop, TaskPanicked, Tasks},
+    traces,
 };
-use temper_torch::free_memory;
+use temper_torch::{Device, free_memory};
 use tokio::time::Instant;
 use tonic::{Code, Status};
 use tracing::Instrument as _;
@@ -26,6 +28,7 @@ use crate::{
     job::{self, Host, Terms},
     lease::Timing,
     logs::Capture,
+    metrics::{self, METRICS, Memory},
     report::Backoff,
 };
 
@@ -62,6 +65,9 @@ pub enum SessionError {
     /// The coordinator's object store is out of reach from here.
     #[error("the coordinator's object store cannot be used from this machine")]
     Objects(#[from] ObjectsError),
+    /// Metrics cannot be told.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
     /// A task of this process broke.
     #[error(transparent)]
     Task(#[from] TaskPanicked),
@@ -99,6 +105,9 @@ pub async fn run_with(
     capture: Capture,
     stop: Stop,
 ) -> Result<(), SessionError> {
+    let version = env!("CARGO_PKG_VERSION");
+    let measured = config.metrics.bind(version, &[METRICS]).await?;
+    metrics::begin();
     let credentials = config.access.load()?;
     let coordinator = Coordinator::new(&config.coordinator, &credentials)?;
     let host = Host {
@@ -118,6 +127,7 @@ pub async fn run_with(
     }
     let ended = tokio::select! {
         ended = work(&config, &host, &coordinator) => ended,
+        () = tell(measured, host.device) => Ok(()),
         () = stop.cut.cancelled() => {
             tracing::warn!("cut: what was under way is dropped");
             Ok(())
@@ -145,6 +155,9 @@ async fn work(config: &Config, host: &Host, coordinator: &Coordinator) -> Result
                     backoff = Backoff::new();
                     let lease = assignment.lease.clone().unwrap_or_default();
                     let span = tracing::info_span!("job", job = lease.job, fence = lease.fence);
+                    if let Ok(parent) = assignment.traceparent.parse() {
+                        traces::follow(&span, parent);
+                    }
                     job::run(host, &terms, *assignment).instrument(span).await;
                 }
                 Leased::Nothing => {}
@@ -157,6 +170,14 @@ async fn work(config: &Config, host: &Host, coordinator: &Coordinator) -> Result
         }
     }
     Ok(())
+}
+
+/// Tells metrics until dropped.
+async fn tell(metrics: Option<Metrics>, device: Device) {
+    match metrics {
+        Some(metrics) => metrics.collecting(Arc::new(Memory(device))).serve().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Whether the coordinator would not give this worker a job any more: too little time is left.

@@ -15,6 +15,7 @@ use crate::{
     cadence::{Cadence, Unwritten},
     engine,
     job::{Attempt, Done, Switch},
+    metrics,
     report::{Reports, Saved},
     resume::{Starts, is_unusable},
 };
@@ -40,7 +41,12 @@ impl Observer for Reporter {
         self.switch.control()
     }
 
+    fn stepped(&mut self, samples: u64) {
+        metrics::step(samples);
+    }
+
     fn epoch(&mut self, metrics: EpochMetrics) -> Result<(), Interrupted> {
+        metrics::epoch();
         self.events
             .blocking_send(Event::Epoch(metrics))
             .map_err(|_| Interrupted)

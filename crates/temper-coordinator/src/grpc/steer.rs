@@ -10,7 +10,10 @@ use temper_core::{
     spec::{Hyperparameters, SweepSpec},
 };
 use temper_proto::{SweepName, parse_placement, parse_sweep_spec, v1};
-use temper_service::status::{self, bad_field, field};
+use temper_service::{
+    status::{self, bad_field, field},
+    traces,
+};
 use temper_store::{Actor, StoreError, SweepChanges, SweepExtension, SweepRequest};
 use tonic::{Code, Response, Status};
 use uuid::Uuid;
@@ -139,6 +142,7 @@ pub async fn extend(
             expansion: &expansion,
             inputs: &inputs,
             evaluations: before.spec.evaluations.len(),
+            trace: traces::current(),
         };
         let created = store.sweep_extend(actor, extension).await;
         let created = created.map_err(refused)?;

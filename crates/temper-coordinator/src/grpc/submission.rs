@@ -7,6 +7,7 @@ use temper_core::{
     spec::SweepSpec,
 };
 use temper_proto::{parse_placement, parse_sweep_spec, v1};
+use temper_service::traces;
 use temper_store::NewSweep;
 use uuid::Uuid;
 
@@ -95,6 +96,7 @@ impl Submission {
             spec: &self.spec,
             expansion,
             inputs,
+            trace: traces::current(),
         }
     }
 

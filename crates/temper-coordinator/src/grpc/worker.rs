@@ -10,17 +10,18 @@ use temper_proto::{
 use temper_service::{
     access::principal,
     status::{self, bad_field, field},
+    traces,
 };
 use temper_store::{
-    Checkpoint, Claim, FailedAttempt, JobId, LeaseRef, LeaseStatus, NewWorker, StoreError,
-    WorkerRef,
+    AttemptOutcome, Checkpoint, Claim, FailedAttempt, JobId, LeaseRef, LeaseStatus, NewWorker,
+    StoreError, WorkerRef,
 };
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::{encode, logs, refused, result};
-use crate::{Shared, submit};
+use crate::{Shared, metrics, submit};
 
 /// Longest wait of a Lease call.
 const MAX_WAIT: Duration = Duration::from_secs(30);
@@ -102,7 +103,7 @@ impl v1::worker_service_server::WorkerService for Workers {
         }
         let claim = self.claim(worker, wait.min(MAX_WAIT)).await?;
         Ok(Response::new(v1::LeaseResponse {
-            assignment: claim.map(assignment),
+            assignment: claim.map(|claim| handed_out(claim, worker)),
         }))
     }
 
@@ -127,6 +128,11 @@ impl v1::worker_service_server::WorkerService for Workers {
             .lease_heartbeat(worker, &leases, self.0.config.lease)
             .await
             .map_err(refused)?;
+        let cancelled = statuses
+            .iter()
+            .filter(|status| **status == LeaseStatus::Cancel);
+        // The worker stops at that, and asks no more.
+        metrics::attempts(AttemptOutcome::Cancelled, None, cancelled.count());
         let statuses = statuses
             .into_iter()
             .map(|status| lease_status(status).into())
@@ -207,6 +213,7 @@ impl v1::worker_service_server::WorkerService for Workers {
                 complete.await.map_err(|error| not_taken(&lease, error))?;
             }
         }
+        metrics::attempts(AttemptOutcome::Succeeded, None, 1);
         tracing::info!(job = %lease.job, fence = lease.fence, "job succeeded");
         Ok(Response::new(v1::CompleteResponse {}))
     }
@@ -228,6 +235,7 @@ impl v1::worker_service_server::WorkerService for Workers {
         };
         let state = self.0.store.attempt_fail(&lease, failed).await;
         let state = state.map_err(refused)?;
+        metrics::attempts(AttemptOutcome::Failed, Some(class), 1);
         tracing::warn!(job = %lease.job, %class, message, %state, "attempt failed");
         Ok(Response::new(v1::FailResponse {}))
     }
@@ -239,6 +247,7 @@ impl v1::worker_service_server::WorkerService for Workers {
         let token = principal(&request)?.token;
         let lease = lease_ref(token, request.get_ref().lease.as_ref())?;
         self.0.store.lease_release(&lease).await.map_err(refused)?;
+        metrics::attempts(AttemptOutcome::Released, None, 1);
         Ok(Response::new(v1::ReleaseResponse {}))
     }
 }
@@ -247,6 +256,7 @@ impl Workers {
     /// Gives back what a worker holds that says it holds nothing.
     async fn disown(&self, held: &[LeaseRef]) -> Result<(), Status> {
         let jobs = self.0.store.leases_disown(held).await.map_err(refused)?;
+        metrics::attempts(AttemptOutcome::Released, None, jobs.len());
         for job in jobs {
             tracing::warn!(%job, "a worker knows nothing of its lease: given back");
         }
@@ -263,6 +273,9 @@ impl Workers {
             let claim = self.0.store.lease_claim(worker, self.0.config.lease);
             let claim = claim.await.map_err(refused)?;
             let left = deadline.saturating_duration_since(Instant::now());
+            if claim.as_ref().is_some_and(|claim| claim.rescues) {
+                metrics::rescued();
+            }
             if claim.is_some() || left.is_zero() || self.0.stop.graceful.is_cancelled() {
                 return Ok(claim);
             }
@@ -283,6 +296,23 @@ fn not_taken(lease: &LeaseRef, error: StoreError) -> Status {
     refused(error)
 }
 
+/// What a worker is told of the job that it has leased. In traces the lease has a span, which the attempt goes on
+/// with: the call of Lease itself began before anybody knew which job it would be.
+fn handed_out(claim: Claim, worker: WorkerRef) -> v1::Assignment {
+    let (job, fence, rescues) = (claim.lease.job, claim.lease.fence, claim.rescues);
+    let incarnation = worker.incarnation;
+    let span = tracing::info_span!("lease", %job, fence, %incarnation, rescues);
+    if let Some(parent) = claim.trace {
+        traces::follow(&span, parent);
+    }
+    // Where this coordinator sends no spans, another's trace goes on past it.
+    let parent = span.in_scope(traces::current).or(claim.trace);
+    v1::Assignment {
+        traceparent: parent.map(|parent| parent.to_string()).unwrap_or_default(),
+        ..assignment(claim)
+    }
+}
+
 fn assignment(claim: Claim) -> v1::Assignment {
     v1::Assignment {
         lease: Some(v1::LeaseRef {
@@ -298,6 +328,7 @@ fn assignment(claim: Claim) -> v1::Assignment {
             .map(encode::checkpoint)
             .collect(),
         artifact: claim.artifact.map(encode::artifact),
+        traceparent: String::new(),
     }
 }
 

@@ -12,6 +12,7 @@ use temper_proto::v1::{
 use temper_service::{
     access::Secret,
     client::{Channel, Credentials, connect},
+    metrics::Metrics,
     server::Server,
     stop::Stop,
 };
@@ -35,6 +36,11 @@ pub struct House {
 
 impl House {
     pub async fn open() -> anyhow::Result<Self> {
+        Self::open_measured(None).await
+    }
+
+    /// The same, telling metrics.
+    pub async fn open_measured(metrics: Option<Metrics>) -> anyhow::Result<Self> {
         let database = Database::new().await?;
         let objects = tempfile::tempdir()?;
         let config = Config {
@@ -48,6 +54,7 @@ impl House {
             janitor: Duration::from_millis(50),
         };
         let server = Server::bind("127.0.0.1:0".parse()?).await?;
+        let server = server.measured(metrics);
         let url = format!("http://{}", server.address());
         let stop = Stop::new();
         let running = tokio::spawn(run(config, server, stop.clone()));

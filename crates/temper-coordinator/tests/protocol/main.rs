@@ -5,9 +5,11 @@ mod access;
 mod fuzz;
 mod house;
 mod jobs;
+mod metrics;
 mod refusals;
 mod results;
 mod steering;
+mod traces;
 
 use anyhow::{Context as _, ensure};
 use temper_core::Digest;

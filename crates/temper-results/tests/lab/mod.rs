@@ -38,6 +38,7 @@ pub async fn submit(store: &Store, spec: &str) -> Result<Uuid> {
         spec: &spec,
         expansion: &expand::expand(&spec, &models, &datasets),
         inputs: &inputs,
+        trace: None,
     };
     Ok(store
         .sweep_create(&Actor::at_database("test"), sweep)

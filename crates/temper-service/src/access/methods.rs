@@ -105,14 +105,77 @@ const TABLE: &[(&str, &[(&str, Audience)])] = &[
     ),
 ];
 
+/// Methods that answer more than once: their calls last as long as somebody listens.
+const STREAMS: &[(&str, &str)] = &[
+    ("temper.v1.SweepService", "WatchSweep"),
+    ("temper.v1.JobService", "GetArtifact"),
+    ("temper.v1.JobService", "GetLogs"),
+    ("temper.v1.ResultsService", "Export"),
+    ("grpc.health.v1.Health", "Watch"),
+    (
+        "grpc.reflection.v1.ServerReflection",
+        "ServerReflectionInfo",
+    ),
+    (
+        "grpc.reflection.v1alpha.ServerReflection",
+        "ServerReflectionInfo",
+    ),
+];
+/// Those that wait before they answer, for as long as the caller has asked for.
+const POLLS: &[(&str, &str)] = &[("temper.v1.WorkerService", "Lease")];
+
+/// How long a call of a method takes, in kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// It answers as soon as it can.
+    Unary,
+    /// It waits for something to tell.
+    Poll,
+    /// It answers more than once.
+    Stream,
+}
+
+/// A method that the table names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Method {
+    /// With its package.
+    pub service: &'static str,
+    /// Its name within the service.
+    pub name: &'static str,
+    /// How long its calls take.
+    pub shape: Shape,
+}
+
 /// Who may call the method of this path, `/package.Service/Method`; none for what is not in the
 /// table, which nobody may call.
 #[must_use]
 pub fn audience(path: &str) -> Option<Audience> {
+    entry(path).map(|(_, _, audience)| audience)
+}
+
+/// The method of this path; none for what is not in the table.
+#[must_use]
+pub fn method(path: &str) -> Option<Method> {
+    let (service, name, _) = entry(path)?;
+    let shape = if STREAMS.contains(&(service, name)) {
+        Shape::Stream
+    } else if POLLS.contains(&(service, name)) {
+        Shape::Poll
+    } else {
+        Shape::Unary
+    };
+    Some(Method {
+        service,
+        name,
+        shape,
+    })
+}
+
+fn entry(path: &str) -> Option<(&'static str, &'static str, Audience)> {
     let (service, method) = path.strip_prefix('/')?.split_once('/')?;
-    let (_, methods) = TABLE.iter().find(|(name, _)| *name == service)?;
-    let (_, audience) = methods.iter().find(|(name, _)| *name == method)?;
-    Some(*audience)
+    let (service, methods) = TABLE.iter().find(|(name, _)| *name == service)?;
+    let (method, audience) = methods.iter().find(|(name, _)| *name == method)?;
+    Some((service, method, *audience))
 }
 
 impl Audience {

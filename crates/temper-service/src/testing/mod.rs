@@ -5,6 +5,7 @@ mod message;
 mod mutation;
 mod panics;
 mod plan;
+mod scrape;
 mod wire;
 
 use std::{cell::Cell, fmt};
@@ -22,6 +23,7 @@ pub use self::{
     message::{Wildness, Words, message},
     panics::Panics,
     plan::Plan,
+    scrape::{scrape, value},
     wire::{Answer, Method, call, methods, objection},
 };
 

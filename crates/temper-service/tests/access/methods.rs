@@ -5,17 +5,24 @@ use std::collections::BTreeMap;
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use temper_core::access::Role::{self, Admin, Submitter, Viewer, Worker};
-use temper_service::access::{Audience, audience};
+use temper_service::access::{Audience, Shape, audience, method};
 
 /// Every method of a set of descriptors, as paths.
 fn methods(descriptors: &[u8]) -> Vec<String> {
+    let methods = streaming(descriptors).into_iter();
+    methods.map(|(path, _)| path).collect()
+}
+
+/// The same, with whether it answers more than once.
+fn streaming(descriptors: &[u8]) -> Vec<(String, bool)> {
     let set = FileDescriptorSet::decode(descriptors).unwrap();
     let mut paths = Vec::new();
     for file in &set.file {
         for service in &file.service {
             for method in &service.method {
                 let (package, service) = (file.package(), service.name());
-                paths.push(format!("/{package}.{service}/{}", method.name()));
+                let path = format!("/{package}.{service}/{}", method.name());
+                paths.push((path, method.server_streaming()));
             }
         }
     }
@@ -66,6 +73,21 @@ fn only_health_and_reflection_are_everybodys() {
     ] {
         for path in methods(descriptors) {
             assert_eq!(audience(&path), Some(Audience::Everybody), "{path}");
+        }
+    }
+}
+
+#[test]
+fn methods_that_answer_more_than_once_are_told_apart() {
+    for descriptors in [
+        temper_proto::DESCRIPTORS,
+        tonic_health::pb::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+    ] {
+        for (path, streams) in streaming(descriptors) {
+            let shape = method(&path).unwrap().shape;
+            assert_eq!(shape == Shape::Stream, streams, "{path}: {shape:?}");
         }
     }
 }

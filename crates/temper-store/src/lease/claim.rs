@@ -4,11 +4,12 @@ use sqlx::{PgExecutor, types::Json};
 use temper_core::{
     job::{JobEvent, JobState},
     spec::JobSpec,
+    trace::TraceParent,
 };
 
 use super::{Claim, LeaseRef, lease_hold};
 use crate::{
-    Checkpoint, JobId, Store, StoreError,
+    AttemptOutcome, Checkpoint, JobId, Store, StoreError,
     artifact::ArtifactRecord,
     epoch::epochs_note,
     queue::queue_lock,
@@ -23,6 +24,7 @@ struct ClaimRecord {
     spec: Json<JobSpec>,
     /// The model to measure, of an evaluation.
     artifact: Option<ArtifactRecord>,
+    trace: Option<Vec<u8>>,
 }
 
 /// What a look at the queue comes to.
@@ -111,7 +113,23 @@ impl Store {
             spec,
             checkpoints,
             artifact: artifact.transpose()?,
+            trace: record.trace.as_deref().and_then(TraceParent::from_bytes),
+            rescues: lease.fence > 1 && self.attempt_was_lost(job, lease.fence - 1).await?,
         })
+    }
+
+    /// Whether the attempt under this fence ended as lost.
+    async fn attempt_was_lost(&self, job: JobId, fence: i64) -> Result<bool, StoreError> {
+        Ok(sqlx::query_scalar!(
+            r#"SELECT EXISTS (
+                SELECT FROM temper.attempt WHERE job_id = $1 AND fence = $2 AND outcome = $3
+            ) AS "lost!""#,
+            job.0,
+            fence,
+            AttemptOutcome::Lost.as_str(),
+        )
+        .fetch_one(&self.pool)
+        .await?)
     }
 
     /// Deletes the epochs that the worker is going to train again.
@@ -178,6 +196,7 @@ async fn job_claim(
             fence,
             spec,
             artifact,
+            trace: row.trace_parent,
         })),
         _ => Look::Limited(row.queue),
     })

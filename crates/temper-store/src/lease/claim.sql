@@ -50,7 +50,7 @@ WITH RECURSIVE line AS (
     UPDATE temper.job
     SET state = $4, fence = job.fence + 1, attempts = job.attempts + 1, message = ''
     FROM next WHERE job.id = next.id AND (NOT next.limited OR next.queue_id = $5)
-    RETURNING job.id, job.key, job.fence, job.attempts, job.owner,
+    RETURNING job.id, job.key, job.fence, job.attempts, job.owner, job.trace_parent,
         temper.job_spec(job) AS spec
 ), tried AS (
     INSERT INTO temper.attempt (job_id, number, incarnation, worker, device, fence)
@@ -66,7 +66,8 @@ WITH RECURSIVE line AS (
 )
 SELECT next.queue_id AS "queue!", claimed.id AS "id?", claimed.key AS "key?",
     claimed.fence AS "fence?", claimed.spec AS "spec?: Json<JobSpec>",
-    measured.path AS "path?", measured.sha256 AS "sha256?", measured.size AS "size?"
+    measured.path AS "path?", measured.sha256 AS "sha256?", measured.size AS "size?",
+    claimed.trace_parent AS "trace_parent?"
 FROM next LEFT JOIN claimed ON true
 LEFT JOIN LATERAL (
     SELECT artifact.path, artifact.sha256, artifact.size

@@ -34,6 +34,7 @@ impl Store {
             owner: sweep.owner,
             queue,
             priority: sweep.priority,
+            trace: sweep.trace,
         };
         let expansion = sweep.expansion;
         let jobs = staging::jobs_insert(&mut tx, expansion, wish).await?;

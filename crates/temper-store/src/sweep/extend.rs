@@ -2,7 +2,7 @@ use std::collections::HashSet;
 
 use serde_json::json;
 use sqlx::types::Json;
-use temper_core::{catalog::Input, expand::Expansion, spec::SweepSpec};
+use temper_core::{catalog::Input, expand::Expansion, spec::SweepSpec, trace::TraceParent};
 use uuid::Uuid;
 
 use super::{
@@ -28,6 +28,8 @@ pub struct SweepExtension<'a> {
     pub inputs: &'a [Input],
     /// How many evaluations each of its cells had before.
     pub evaluations: usize,
+    /// The trace in which it is asked for, which the new jobs belong to.
+    pub trace: Option<TraceParent>,
 }
 
 impl Store {
@@ -58,6 +60,7 @@ impl Store {
             owner: &row.owner,
             queue: row.queue_id,
             priority: row.priority,
+            trace: extension.trace,
         };
         let jobs = staging::jobs_insert(&mut tx, expansion, wish).await?;
         cells::dependencies_insert(&mut tx, expansion, &jobs).await?;

@@ -9,6 +9,7 @@ use temper_core::{
     job::JobKind,
     schedule::Ramp,
     spec::{Precision, RESULT_VERSION},
+    trace::TraceParent,
 };
 
 use super::{templates::Templates, title::job_title};
@@ -40,8 +41,8 @@ ORDER BY 1, 2, 3 ON CONFLICT DO NOTHING";
 /// two inserts of the same keys take turns instead of waiting for each other in a circle.
 const INSERT: &str = "INSERT INTO temper.job
     (key, kind, owner, priority, queue_id, blocked_by, result_version, epochs, precision, footprint_id,
-    template_id, spec, title)
-SELECT key, kind, $1, $2, $4, blocked_by, $3, epochs, precision, footprint.id, template_id, spec, title
+    template_id, spec, title, trace_parent)
+SELECT key, kind, $1, $2, $4, blocked_by, $3, epochs, precision, footprint.id, template_id, spec, title, $5
 FROM pg_temp.job_staging
 JOIN temper.footprint USING (template_id, training_template_id, precision)
 WHERE footprint.result_version = $3
@@ -100,6 +101,7 @@ pub(super) async fn jobs_insert(
         .bind(wish.priority)
         .bind(version)
         .bind(wish.queue)
+        .bind(wish.trace.map(TraceParent::to_bytes))
         .execute(&mut **tx)
         .await?;
     Ok(Stored(sqlx::query_as(IDS).fetch_all(&mut **tx).await?))

@@ -20,6 +20,7 @@ use temper_core::{
         DataRequest, EvaluationSettings, Hyperparameters, JobSpec, Precision, RESULT_VERSION,
         SweepSpec, TrainingSettings, ValidationSettings,
     },
+    trace::TraceParent,
 };
 use temper_store::{
     Actor, Artifact, Claim, FailedAttempt, JobId, JobRow, JobsQuery, Measured, NewSweep, NewToken,
@@ -166,6 +167,7 @@ pub struct Submission<'a> {
     pub request_id: Option<Uuid>,
     pub placement: Placement,
     pub parallel_jobs: Option<u32>,
+    pub trace: Option<TraceParent>,
 }
 
 impl<'a> Submission<'a> {
@@ -177,6 +179,7 @@ impl<'a> Submission<'a> {
             request_id: None,
             placement: Placement::default(),
             parallel_jobs: None,
+            trace: None,
         }
     }
 
@@ -194,6 +197,7 @@ impl<'a> Submission<'a> {
             spec: self.spec,
             expansion: &expansion(self.spec),
             inputs: &inputs(),
+            trace: self.trace,
         };
         store.sweep_create(&TESTER, sweep).await
     }

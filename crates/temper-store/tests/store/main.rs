@@ -22,6 +22,7 @@ mod retries;
 mod roles;
 mod schema;
 mod sharing;
+mod standing;
 mod steering;
 mod sweeps;
 mod together;

@@ -145,6 +145,7 @@ async fn extend(lab: Arc<Lab>, sweep: Uuid, seeds: u64) -> Result<()> {
         expansion: &expansion(&wider),
         inputs: &inputs(),
         evaluations: wider.evaluations.len(),
+        trace: None,
     };
     lab.store().sweep_extend(&TESTER, extension).await?;
     Ok(())

@@ -31,6 +31,7 @@ async fn extend(lab: &Lab, sweep: Uuid, spec: &SweepSpec) -> Result<u32> {
         expansion: &expansion(spec),
         inputs: &inputs(),
         evaluations: before.spec.evaluations.len(),
+        trace: None,
     };
     Ok(lab.store().sweep_extend(&TESTER, extension).await?)
 }

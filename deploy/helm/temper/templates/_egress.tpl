@@ -21,3 +21,11 @@
     {{- end }}
 {{- end }}
 {{- end }}
+
+{{/* Prometheus, where metrics are told. */}}
+{{- define "temper.fromScrapers" -}}
+{{- if .Values.metrics.existingSecret }}
+- ports: [{port: 9464, protocol: TCP}]
+  from: {{ toYaml .Values.networkPolicy.scrapers | nindent 4 }}
+{{- end }}
+{{- end }}

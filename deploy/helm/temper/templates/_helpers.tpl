@@ -134,6 +134,38 @@ topologySpreadConstraints:
         app.kubernetes.io/component: {{ .component }}
 {{- end }}
 
+{{/* Where metrics are told, and to whom. */}}
+{{- define "temper.metrics" -}}
+{{- if .Values.metrics.existingSecret }}
+- {name: TEMPER_METRICS, value: "0.0.0.0:9464"}
+- {name: TEMPER_METRICS_TOKEN_FILE, value: /etc/temper/metrics/token}
+{{- end }}
+{{- end }}
+
+{{- define "temper.metricsPort" -}}
+{{- if .Values.metrics.existingSecret }}
+- {name: metrics, containerPort: 9464}
+{{- end }}
+{{- end }}
+
+{{- define "temper.metricsMount" -}}
+{{- if .Values.metrics.existingSecret }}
+- {name: metrics, mountPath: /etc/temper/metrics, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{- define "temper.metricsVolume" -}}
+{{- with .Values.metrics }}
+{{- if .existingSecret }}
+- name: metrics
+  secret:
+    secretName: {{ .existingSecret }}
+    defaultMode: 0440
+    items: [{key: {{ .key }}, path: token}]
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* The claim behind a file:// store. */}}
 {{- define "temper.storeVolume" -}}
 {{- with .Values.objectStore.existingClaim }}
@@ -155,5 +187,6 @@ topologySpreadConstraints:
 {{- if not .Values.objectStore.url }}{{ $missing = append $missing "objectStore.url" }}{{ end }}
 {{- if and (hasPrefix "file:" .Values.objectStore.url) (not .Values.objectStore.existingClaim) }}{{ $missing = append $missing "objectStore.existingClaim (for file://)" }}{{ end }}
 {{- if and .Values.workers.classes (not .Values.workers.token.existingSecret) }}{{ $missing = append $missing "workers.token.existingSecret" }}{{ end }}
+{{- if and .Values.serviceMonitor.enabled (not .Values.metrics.existingSecret) }}{{ $missing = append $missing "metrics.existingSecret (for serviceMonitor)" }}{{ end }}
 {{- if $missing }}{{ fail (printf "set %s" (join ", " $missing)) }}{{ end }}
 {{- end }}

@@ -48,10 +48,15 @@ spec:
         {{- end }}
         {{- include "temper.hub" $root | nindent 8 }}
         {{- include "temper.logs" $root | nindent 8 }}
+        {{- include "temper.metrics" $root | nindent 8 }}
       {{- include "temper.storeCredentials" $root | nindent 6 }}
+      {{- if $root.Values.metrics.existingSecret }}
+      ports: {{ include "temper.metricsPort" $root | nindent 8 }}
+      {{- end }}
       resources: {{ toYaml $class.resources | nindent 8 }}
       volumeMounts:
         - {name: tmp, mountPath: /tmp}
+        {{- include "temper.metricsMount" $root | nindent 8 }}
         - {name: cache, mountPath: /var/lib/temper/cache}
         - {name: token, mountPath: /etc/temper/token, readOnly: true}
         {{- include "temper.storeMount" $root | nindent 8 }}
@@ -63,6 +68,7 @@ spec:
         {{- end }}
   volumes:
     - {name: tmp, emptyDir: {sizeLimit: 1Gi}}
+    {{- include "temper.metricsVolume" $root | nindent 4 }}
     - name: cache
       {{- if $class.cache.existingClaim }}
       persistentVolumeClaim: {claimName: {{ $class.cache.existingClaim }}}

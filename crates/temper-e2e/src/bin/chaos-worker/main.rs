@@ -7,7 +7,10 @@ use std::{io::Read as _, sync::Arc, thread, time::Duration};
 
 use anyhow::Context as _;
 use clap::Parser;
-use temper_service::{stop::Stop, telemetry::Telemetry};
+use temper_service::{
+    stop::Stop,
+    telemetry::{self, Telemetry},
+};
 use temper_worker::{config::Config, logs::Capture, session};
 
 use trainer::Fake;
@@ -42,5 +45,7 @@ async fn main() -> anyhow::Result<()> {
     let backend = Fake {
         epoch: Duration::from_millis(arguments.epoch_millis),
     };
-    Ok(session::run_with(Arc::new(backend), arguments.config, capture, stop).await?)
+    let ended = session::run_with(Arc::new(backend), arguments.config, capture, stop).await;
+    telemetry::flush();
+    Ok(ended?)
 }
