@@ -36,6 +36,10 @@ pub(crate) struct Host {
     pub checkpoint_every: Duration,
     /// When this process has to be gone; none: never.
     pub leaves_at: Option<Instant>,
+    /// Cancelled once there is too little time for anything more.
+    pub time_over: CancellationToken,
+    /// Cancelled once a drain has used up its grace.
+    pub late: CancellationToken,
     pub stop: Stop,
     pub tasks: Tasks,
 }
@@ -145,7 +149,21 @@ pub(crate) async fn run(host: &Host, terms: &Terms, assignment: v1::Assignment) 
 
 impl Attempt<'_> {
     async fn run(&self, assignment: &v1::Assignment) {
-        let result = match Task::read(assignment) {
+        let result = tokio::select! {
+            biased;
+            result = self.work(assignment) => result,
+            () = self.host.late.cancelled() => {
+                // What still computes stops at its next step, and is not waited for.
+                self.switch.abort.cancel();
+                tracing::warn!("giving the job back without what was done since its last checkpoint");
+                Ok(Done::Drained)
+            }
+        };
+        conclude(&self.reports, result).await;
+    }
+
+    async fn work(&self, assignment: &v1::Assignment) -> Result<Done, JobError> {
+        match Task::read(assignment) {
             Ok(Task::Train(task)) => {
                 let spec = &task.spec;
                 tracing::info!(
@@ -165,8 +183,22 @@ impl Attempt<'_> {
                 evaluate::run(self, &task).await
             }
             Err(error) => Err(error),
-        };
-        conclude(&self.reports, result).await;
+        }
+    }
+
+    /// What gets a job ready, unless this process is to stop first: there is nothing to keep of it.
+    pub(crate) async fn ready<T>(
+        &self,
+        preparing: impl Future<Output = Result<T, JobError>>,
+    ) -> Result<Option<T>, JobError> {
+        tokio::select! {
+            biased;
+            () = self.host.stop.graceful.cancelled() => {
+                tracing::info!("stopping before the job began");
+                Ok(None)
+            }
+            ready = preparing => ready.map(Some),
+        }
     }
 
     /// What an aborted run amounts to: with the lease over, nothing; else this process is stopping.

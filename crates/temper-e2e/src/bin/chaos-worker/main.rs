@@ -42,5 +42,6 @@ async fn main() -> anyhow::Result<()> {
     let backend = Fake {
         epoch: Duration::from_millis(arguments.epoch_millis),
     };
-    Ok(session::run_with(Arc::new(backend), arguments.config, capture, stop).await?)
+    session::run_with(Arc::new(backend), arguments.config, capture, stop).await?;
+    Ok(())
 }
