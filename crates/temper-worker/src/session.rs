@@ -41,6 +41,10 @@ const SHORT_POLL: Duration = Duration::from_millis(500);
 /// What is left of the time on the machine when a worker begins to leave: for its checkpoint.
 const LAST_MINUTE: Duration = Duration::from_mins(1);
 
+/// How long an answer to Lease that is under way may take when this process is to stop: a job that it
+/// brings is given back, which a job that nobody hears of is not.
+const LAST_ANSWER: Duration = Duration::from_secs(1);
+
 /// How long the step that runs may take to notice a cut.
 const LAST_STEP: Duration = Duration::from_secs(5);
 
@@ -312,12 +316,21 @@ async fn lease(host: &Host, terms: &Terms, idle: &Idle) -> Leased {
     let mut backoff = Backoff::new();
     while !idle.is_over() {
         let asked = Instant::now();
+        if host.stop.graceful.is_cancelled() {
+            return Leased::Stopping;
+        }
+        // Never dropped for being idle: the poll itself ends by then.
+        let answer = poll(host, terms, idle);
+        tokio::pin!(answer);
         let answer = tokio::select! {
             biased;
-            () = host.stop.graceful.cancelled() => return Leased::Stopping,
-            // Dropped while a job is on its way, the lease simply runs out.
-            // Never dropped for being idle: the poll itself ends by then.
-            answer = poll(host, terms, idle) => answer,
+            answer = &mut answer => answer,
+            () = host.stop.graceful.cancelled() => {
+                match tokio::time::timeout(LAST_ANSWER, answer).await {
+                    Ok(answer) => answer,
+                    Err(_elapsed) => return Leased::Stopping,
+                }
+            }
         };
         match answer {
             Ok(Some(assignment)) => return Leased::Job(Box::new(assignment)),

@@ -25,7 +25,7 @@ use seat::{Seat, SeatEnd};
 #[derive(Debug, thiserror::Error)]
 pub enum FleetError {
     /// No such devices.
-    #[error("--devices: {0}")]
+    #[error("--devices cannot be had")]
     Devices(#[from] DevicesError),
     /// This program cannot be found.
     #[error("cannot tell where this program is, to start it for each device")]
