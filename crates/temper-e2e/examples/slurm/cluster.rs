@@ -20,7 +20,7 @@ use tokio::{
 
 const PAUSE: Duration = Duration::from_millis(200);
 /// Longest that a daemon may take to come up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const PACKAGES: &str =
     "apt-get install --no-install-recommends munge slurmctld slurmd slurm-client";
 

@@ -26,7 +26,7 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// work before the warning, and it comes before the worker leaves by itself, a minute before the end.
 const LIMITS: [&str; 2] = ["--time=3", "--signal=B:USR1@90"];
 /// Longer than a task may stay.
-const EPOCHS: u32 = 60;
+const EPOCHS: u32 = 24;
 
 #[tokio::main]
 async fn main() -> ExitCode {
