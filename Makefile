@@ -176,6 +176,12 @@ e2e-paper: setup ## Run one job of each of the paper's models and one on each of
 	@$(PYTHON) parity/run.py e2e-paper export_mirror.py "$(PAPER_MIRROR)"
 	@cargo run --locked --quiet --package temper-e2e --example paper -- "$(PAPER_MIRROR)"
 
+# Needs Debian's packages munge, slurmctld, slurmd and slurm-client, and root; starts daemons of its own.
+.PHONY: e2e-slurm
+e2e-slurm: setup ## Run workers in a real Slurm of one node: one requeue by signal, one cancelled (some minutes)
+	cargo build --locked --workspace --bins
+	@cargo run --locked --quiet --package temper-e2e --example slurm
+
 ## Chaos
 
 SEED ?= 1

@@ -114,6 +114,10 @@ def pod(complaints: Complaints, name: str, spec: dict) -> None:
             complaints.demand(False, f"{name}: no program reads {variable}")
         complaints.demand(len(names) == len(set(names)), f"{name}: a variable is named twice")
         worker = container["name"] == "worker"
+        if worker:
+            graces = [int(v["value"].rstrip("s")) for v in container["env"] if v["name"] == "TEMPER_GRACE"]
+            fits = len(graces) == 1 and 0 < 2 * graces[0] < spec["terminationGracePeriodSeconds"]
+            complaints.demand(fits, f"{name}: SIGKILL comes before twice the worker's grace {graces}")
         complaints.demand(not worker or "TEMPER_DATABASE_URL" not in names, f"{name}: a worker knows the database")
         probed = worker or container["name"] == "migrate" or {"readinessProbe", "livenessProbe"} <= container.keys()
         complaints.demand(probed, f"{name}: nobody asks for its health")

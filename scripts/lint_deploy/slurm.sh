@@ -8,7 +8,7 @@ for script in deploy/slurm/*.sbatch; do
     shellcheck "$script"
     # Below the comments: variables, and what the list of the worker's options takes.
     options=$(grep -v '^#' "$script" | grep --only-matching 'TEMPER_[A-Z_]*' | sort -u)
-    options="$options $(grep 'options+=' "$script" | grep --only-matching -- '--[a-z-]*')"
+    options="$options $(grep '^options=' "$script" | grep --only-matching -- '--[a-z-]*')"
     for option in $options; do
         case $option in
         --*) name=$(echo "${option#--}" | tr - _) && grep --quiet "pub $name:" crates/temper-worker/src/config.rs ;;

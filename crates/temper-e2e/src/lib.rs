@@ -6,6 +6,7 @@ mod grpcurl;
 #[cfg(feature = "worker")]
 pub mod paper;
 pub mod processes;
+pub mod site;
 pub mod sweeps;
 mod system;
 

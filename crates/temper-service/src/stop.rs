@@ -7,13 +7,36 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use futures::FutureExt as _;
+use futures::{FutureExt as _, future::select_all};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     task::JoinHandle,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
+
+/// A signal that stops a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopSignal {
+    /// SIGINT: Ctrl-C.
+    Interrupt,
+    /// SIGTERM: of supervisors.
+    Terminate,
+    /// SIGUSR1: of batch systems, which warn by it before the time is over.
+    User1,
+}
+
+impl StopSignal {
+    /// The signal's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Interrupt => "SIGINT",
+            Self::Terminate => "SIGTERM",
+            Self::User1 => "SIGUSR1",
+        }
+    }
+}
 
 /// The two stages of a stop. Clones share them.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +45,8 @@ pub struct Stop {
     pub graceful: CancellationToken,
     /// Stage two: drop everything.
     pub cut: CancellationToken,
+    first: Arc<OnceLock<StopSignal>>,
+    second: Arc<OnceLock<StopSignal>>,
 }
 
 impl Stop {
@@ -38,10 +63,36 @@ impl Stop {
     /// When the signal handlers cannot be installed.
     pub fn on_signals() -> io::Result<Self> {
         let stop = Self::new();
-        let interrupt = signal(SignalKind::interrupt())?;
-        let terminate = signal(SignalKind::terminate())?;
-        tokio::spawn(listen(stop.clone(), interrupt, terminate));
+        let signals = Signals::new([StopSignal::Interrupt, StopSignal::Terminate])?;
+        tokio::spawn(listen(stop.clone(), signals));
         Ok(stop)
+    }
+
+    /// The same of a process that batch systems start: SIGUSR1 means what SIGTERM does.
+    ///
+    /// # Errors
+    /// As [`Self::on_signals`].
+    pub fn on_batch_signals() -> io::Result<Self> {
+        let stop = Self::new();
+        let signals = [
+            StopSignal::Interrupt,
+            StopSignal::Terminate,
+            StopSignal::User1,
+        ];
+        tokio::spawn(listen(stop.clone(), Signals::new(signals)?));
+        Ok(stop)
+    }
+
+    /// The signal that began stage one; none where no signal has.
+    #[must_use]
+    pub fn signal(&self) -> Option<StopSignal> {
+        self.first.get().copied()
+    }
+
+    /// The signal that began stage two; none where no signal has.
+    #[must_use]
+    pub fn cut_signal(&self) -> Option<StopSignal> {
+        self.second.get().copied()
     }
 
     /// Begins stage one.
@@ -56,18 +107,42 @@ impl Stop {
     }
 }
 
-async fn listen(stop: Stop, mut interrupt: Signal, mut terminate: Signal) {
-    let mut next = async || {
-        tokio::select! {
-            _ = interrupt.recv() => "SIGINT",
-            _ = terminate.recv() => "SIGTERM",
-        }
-    };
-    let name = next().await;
-    tracing::info!(signal = name, "stopping; a second signal cuts");
+/// The signals that a process listens to.
+struct Signals(Vec<(StopSignal, Signal)>);
+
+impl Signals {
+    fn new(signals: impl IntoIterator<Item = StopSignal>) -> io::Result<Self> {
+        let listened = signals.into_iter().map(|name| {
+            let kind = match name {
+                StopSignal::Interrupt => SignalKind::interrupt(),
+                StopSignal::Terminate => SignalKind::terminate(),
+                StopSignal::User1 => SignalKind::user_defined1(),
+            };
+            Ok((name, signal(kind)?))
+        });
+        Ok(Self(listened.collect::<io::Result<_>>()?))
+    }
+
+    async fn next(&mut self) -> StopSignal {
+        let received = self.0.iter_mut().map(|(name, signal)| {
+            Box::pin(async move {
+                signal.recv().await;
+                *name
+            })
+        });
+        select_all(received).await.0
+    }
+}
+
+async fn listen(stop: Stop, mut signals: Signals) {
+    let first = signals.next().await;
+    tracing::info!(signal = first.name(), "stopping; a second signal cuts");
+    // Set before the token, so that whoever sees the token finds it.
+    stop.first.get_or_init(|| first);
     stop.gracefully();
-    let name = next().await;
-    tracing::warn!(signal = name, "cutting");
+    let second = signals.next().await;
+    tracing::warn!(signal = second.name(), "cutting");
+    stop.second.get_or_init(|| second);
     stop.now();
 }
 

@@ -34,6 +34,7 @@ pub use error::TorchError;
 pub use evaluator::{
     EvaluateObserver, EvaluateOutcome, Interim, Measurement, Progress, Stage, StoredModel, evaluate,
 };
+pub use gpu::{Gpu, gpu, visible_gpus};
 pub use memory::{DeviceMemory, PeakMemory, device_memory, free_memory, keep_freed_memory};
 pub use models::ARCHITECTURES;
 pub use trainer::{

@@ -1,11 +1,13 @@
 //! What the operator says about this machine.
 
-use std::{num::NonZeroUsize, thread, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf, thread, time::Duration};
 
 use clap::Args;
 use temper_data::Inputs;
 use temper_service::{arguments, client::Access, metrics::MetricsArgs};
 use temper_torch::Device;
+
+use crate::{fleet::Devices, lock};
 
 /// How a worker runs.
 #[derive(Debug, Clone, Args)]
@@ -27,6 +29,22 @@ pub struct Config {
     /// Where tensors live: cpu, or cuda:N
     #[arg(long, env = "TEMPER_DEVICE", default_value = "cpu")]
     pub device: Device,
+    /// One worker on each of these, in processes of their own that are started again when they die:
+    /// `all` that are visible, or a list such as cuda:0,cuda:1 or cpu,cpu. In place of --device
+    #[arg(long, env = "TEMPER_DEVICES", value_name = "DEVICES")]
+    pub devices: Option<Devices>,
+    /// Take the device even where other processes use it
+    #[arg(long, env = "TEMPER_SHARE_DEVICE")]
+    pub share_device: bool,
+    /// Where the locks of devices lie [default: the user's own runtime folder]
+    #[arg(long, env = "TEMPER_RUNTIME", value_name = "FOLDER")]
+    pub runtime: Option<PathBuf>,
+    /// What the device's lock is called, in place of its GPU's UUID.
+    #[arg(long, hide = true)]
+    pub lock_key: Option<String>,
+    /// Whether a fleet started this worker.
+    #[arg(long, hide = true)]
+    pub in_fleet: bool,
     /// Threads of one libtorch operation [default: cores / share]
     #[arg(long, env = "TEMPER_THREADS")]
     pub threads: Option<NonZeroUsize>,
@@ -53,10 +71,26 @@ pub struct Config {
     )]
     pub labels: Vec<(String, String)>,
     /// How long this worker may stay on the machine, such as 4h: it takes no job that could not write a
-    /// checkpoint before, and leaves a minute earlier [default: for ever]
+    /// checkpoint before, and leaves a minute, or twice the grace, earlier [default: for ever]
     #[arg(long, env = "TEMPER_WALL_TIME", value_name = "TIME", value_parser = arguments::time)]
     pub wall_time: Option<Duration>,
-    /// Stop when standard input ends: whoever started this worker is gone then, however it ended
+    /// What Slurm is asked.
+    #[command(flatten)]
+    pub batch: Batch,
+    /// End, with status 0, when no job was given for so long, such as 10m [default: never]
+    #[arg(long, env = "TEMPER_EXIT_WHEN_IDLE", value_name = "TIME", value_parser = arguments::time)]
+    pub exit_when_idle: Option<Duration>,
+    /// How long a stop may take, such as 30s: what is not written by then goes back as its last
+    /// checkpoint has it, and after twice the time this process ends with status 75
+    #[arg(
+        long,
+        env = "TEMPER_GRACE",
+        default_value = "30s",
+        value_name = "TIME",
+        value_parser = arguments::time
+    )]
+    pub grace: Duration,
+    /// Stop when standard input says anything, and when it ends: whoever started this worker is gone then
     #[arg(long)]
     pub stop_on_stdin_eof: bool,
     /// Where metrics are told.
@@ -65,6 +99,17 @@ pub struct Config {
     /// Where images and weights lie.
     #[command(flatten)]
     pub inputs: Inputs,
+}
+
+/// What a worker that Slurm started asks of it.
+#[derive(Debug, Clone, Args)]
+pub struct Batch {
+    /// Be gone when Slurm's time is over: what --wall-time says otherwise, asked of Slurm
+    #[arg(long, env = "TEMPER_WALLTIME_FROM_SLURM", conflicts_with = "wall_time")]
+    pub walltime_from_slurm: bool,
+    /// Have Slurm queue its job again when SIGUSR1 ends this worker, or its time on the machine does
+    #[arg(long, env = "TEMPER_REQUEUE_ON_SIGNAL")]
+    pub requeue_on_signal: bool,
 }
 
 impl Config {
@@ -89,10 +134,17 @@ impl Config {
     #[must_use]
     pub fn memory_bytes(&self) -> i64 {
         if self.device == Device::CPU {
-            host_memory().unwrap_or(0)
-        } else {
-            0
+            return host_memory().unwrap_or(0);
         }
+        let gpu = temper_torch::gpu(self.device);
+        gpu.and_then(|gpu| i64::try_from(gpu.memory).ok())
+            .unwrap_or(0)
+    }
+
+    /// Where the locks of devices lie.
+    #[must_use]
+    pub fn runtime_folder(&self) -> PathBuf {
+        self.runtime.clone().unwrap_or_else(lock::default_folder)
     }
 }
 

@@ -34,21 +34,19 @@ impl Coordinator {
         limited(CALL_LIMIT, client.register(request)).await
     }
 
-    /// A job, or none after a long poll. Whatever this incarnation is said to hold is given back first: it
+    /// A job, or none after a poll of at most so long. Whatever this incarnation is said to hold is given back first: it
     /// has one job at a time, and asks when it has none.
     pub(crate) async fn lease(
         &self,
         incarnation: &str,
         free_memory: Option<u64>,
+        longest: Option<Duration>,
     ) -> Result<Option<v1::Assignment>, Status> {
         let mut client = self.client.clone();
-        let wait = i64::try_from(LONG_POLL.as_secs()).unwrap_or(i64::MAX);
+        let wait = longest.map_or(LONG_POLL, |longest| longest.min(LONG_POLL));
         let request = v1::LeaseRequest {
             incarnation: incarnation.to_owned(),
-            wait: Some(prost_types::Duration {
-                seconds: wait,
-                nanos: 0,
-            }),
+            wait: wait.try_into().ok(),
             idle: true,
             free_memory_bytes: free_memory
                 .and_then(|bytes| i64::try_from(bytes).ok())

@@ -95,10 +95,14 @@ impl EvaluateObserver for Reporter {
 /// Measures the trained model, from the newest checkpoint that is whole, else from the beginning.
 pub(crate) async fn run(attempt: &Attempt<'_>, task: &EvaluateTask) -> Result<Done, JobError> {
     log_task(&task.spec);
-    let measurement = load(attempt, task).await?;
+    let Some(measurement) = attempt.ready(load(attempt, task)).await? else {
+        return Ok(Done::Drained);
+    };
     let mut starts = Starts::new(&task.checkpoints, &attempt.reports);
     loop {
-        let start = starts.next().await?;
+        let Some(start) = attempt.ready(starts.next()).await? else {
+            return Ok(Done::Drained);
+        };
         let is_new = start.is_none();
         let result = measure(attempt, &task.key, &measurement, start).await;
         if is_new || !is_unusable(&result) {

@@ -5,6 +5,7 @@ use std::{
     collections::VecDeque,
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use futures::future::BoxFuture;
@@ -39,7 +40,8 @@ pub(crate) enum Call {
     Release,
 }
 
-/// What is answered to calls of Lease and Complete, in order; when none is left, the call hangs.
+/// What is answered to calls of Lease and Complete, in order; when none is left, the call hangs, for
+/// a job as long as the worker waits.
 #[derive(Debug, Default)]
 pub(crate) struct Script {
     pub leases: VecDeque<Result<Option<v1::Assignment>, Status>>,
@@ -174,10 +176,15 @@ impl WorkerService for Fake {
     }
 
     async fn lease(&self, request: Request<v1::LeaseRequest>) -> Answer<v1::LeaseResponse> {
-        self.note(Call::Lease(request.into_inner().incarnation));
+        let v1::LeaseRequest {
+            incarnation, wait, ..
+        } = request.into_inner();
+        self.note(Call::Lease(incarnation));
         let next = self.script.lock().unwrap().leases.pop_front();
         let Some(answer) = next else {
-            return std::future::pending().await;
+            let wait = wait.and_then(|wait| Duration::try_from(wait).ok());
+            tokio::time::sleep(wait.unwrap_or_default()).await;
+            return Ok(Response::new(v1::LeaseResponse::default()));
         };
         Ok(Response::new(v1::LeaseResponse {
             assignment: answer?,

@@ -37,6 +37,10 @@ pub(crate) struct Host {
     pub checkpoint_every: Duration,
     /// When this process has to be gone; none: never.
     pub leaves_at: Option<Instant>,
+    /// Cancelled once there is too little time for anything more.
+    pub time_over: CancellationToken,
+    /// Cancelled once a drain has used up its grace.
+    pub late: CancellationToken,
     pub stop: Stop,
     pub tasks: Tasks,
 }
@@ -153,8 +157,22 @@ impl Attempt<'_> {
             Ok(Task::Evaluate(_)) => "evaluate",
             Err(_) => "none",
         };
-        let result = match task {
-            Ok(Task::Train(task)) => {
+        let result = tokio::select! {
+            biased;
+            result = async { self.work(task?).await } => result,
+            () = self.host.late.cancelled() => {
+                // What still computes stops at its next step, and is not waited for.
+                self.switch.abort.cancel();
+                tracing::warn!("giving the job back without what was done since its last checkpoint");
+                Ok(Done::Drained)
+            }
+        };
+        metrics::job(kind, conclude(&self.reports, result).await);
+    }
+
+    async fn work(&self, task: Task) -> Result<Done, JobError> {
+        match task {
+            Task::Train(task) => {
                 let spec = &task.spec;
                 tracing::info!(
                     model = spec.model.name,
@@ -163,7 +181,7 @@ impl Attempt<'_> {
                 );
                 train::run(self, &task).await
             }
-            Ok(Task::Evaluate(task)) => {
+            Task::Evaluate(task) => {
                 let spec = &task.spec.train;
                 tracing::info!(
                     model = spec.model.name,
@@ -172,9 +190,22 @@ impl Attempt<'_> {
                 );
                 evaluate::run(self, &task).await
             }
-            Err(error) => Err(error),
-        };
-        metrics::job(kind, conclude(&self.reports, result).await);
+        }
+    }
+
+    /// What gets a job ready, unless this process is to stop first: there is nothing to keep of it.
+    pub(crate) async fn ready<T>(
+        &self,
+        preparing: impl Future<Output = Result<T, JobError>>,
+    ) -> Result<Option<T>, JobError> {
+        tokio::select! {
+            biased;
+            () = self.host.stop.graceful.cancelled() => {
+                tracing::info!("stopping before the job began");
+                Ok(None)
+            }
+            ready = preparing => ready.map(Some),
+        }
     }
 
     /// What an aborted run amounts to: with the lease over, nothing; else this process is stopping.

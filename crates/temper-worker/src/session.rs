@@ -1,5 +1,7 @@
 //! Registering and leasing, until this process is to stop.
 
+mod idle;
+
 use std::{sync::Arc, time::Duration};
 
 use temper_core::spec::{Precision, RESULT_VERSION};
@@ -15,6 +17,7 @@ use temper_service::{
 };
 use temper_torch::{Device, free_memory};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -23,14 +26,17 @@ use crate::{
     backend::{Backend, Torch},
     config::Config,
     coordinator::Coordinator,
+    drain,
     engine::Engine,
     evaluate::Models,
     job::{self, Host, Terms},
     lease::Timing,
+    lock::{self, LockError},
     logs::Capture,
     metrics::{self, METRICS, Memory},
     report::Backoff,
 };
+use idle::Idle;
 
 /// A poll that ends sooner than this without a job was no long poll.
 const SHORT_POLL: Duration = Duration::from_millis(500);
@@ -38,8 +44,23 @@ const SHORT_POLL: Duration = Duration::from_millis(500);
 /// What is left of the time on the machine when a worker begins to leave: for its checkpoint.
 const LAST_MINUTE: Duration = Duration::from_mins(1);
 
+/// How long an answer to Lease that is under way may take when this process is to stop: a job that it
+/// brings is given back, which a job that nobody hears of is not.
+const LAST_ANSWER: Duration = Duration::from_secs(1);
+
 /// How long the step that runs may take to notice a cut.
 const LAST_STEP: Duration = Duration::from_secs(5);
+
+/// Why a worker left that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// It was told to.
+    Told,
+    /// Its time on the machine is over.
+    TimeOver,
+    /// It got nothing to do.
+    Idle,
+}
 
 /// Why a worker cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +89,9 @@ pub enum SessionError {
     /// Metrics cannot be told.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
+    /// Others use the device.
+    #[error(transparent)]
+    Device(#[from] LockError),
     /// A task of this process broke.
     #[error(transparent)]
     Task(#[from] TaskPanicked),
@@ -86,8 +110,11 @@ enum Leased {
 /// whose layer the process's subscriber should have.
 ///
 /// # Errors
-/// When the coordinator refuses this worker for good, or its object store is out of reach.
-pub async fn run(config: Config, capture: Capture, stop: Stop) -> Result<(), SessionError> {
+/// When the coordinator refuses this worker for good, its object store is out of reach, or others use
+/// the device.
+pub async fn run(config: Config, capture: Capture, stop: Stop) -> Result<Left, SessionError> {
+    // Held to the end.
+    let _lock = lock::claim(&config)?;
     let backend = Torch {
         sources: config.inputs.sources()?,
         device: config.device,
@@ -104,7 +131,7 @@ pub async fn run_with(
     config: Config,
     capture: Capture,
     stop: Stop,
-) -> Result<(), SessionError> {
+) -> Result<Left, SessionError> {
     let version = env!("CARGO_PKG_VERSION");
     let measured = config.metrics.bind(version, &[METRICS]).await?;
     metrics::begin();
@@ -118,39 +145,54 @@ pub async fn run_with(
         device: config.device,
         checkpoint_every: config.checkpoint_every,
         leaves_at: config.wall_time.map(|time| Instant::now() + time),
+        time_over: CancellationToken::new(),
+        late: CancellationToken::new(),
         tasks: Tasks::new(&stop),
         stop: stop.clone(),
     };
     if let Some(time) = host.time_left() {
-        let leaving = leave(time.saturating_sub(LAST_MINUTE), stop.clone());
+        let last = LAST_MINUTE.max(2 * config.grace);
+        let time_over = host.time_over.clone();
+        let leaving = leave(time.saturating_sub(last), stop.clone(), time_over);
         host.tasks.spawn("wall-time", leaving);
     }
     let ended = tokio::select! {
         ended = work(&config, &host, &coordinator) => ended,
-        () = tell(measured, host.device) => Ok(()),
+        () = tell(measured, host.device) => Ok(Left::Told),
+        () = drain::limit(config.grace, &stop, &host.late) => Ok(Left::Told),
         () = stop.cut.cancelled() => {
             tracing::warn!("cut: what was under way is dropped");
-            Ok(())
+            Ok(Left::Told)
         }
     };
     let Host { engine, tasks, .. } = host;
     engine.finish(LAST_STEP).await;
     tasks.finish().await?;
-    ended?;
-    tracing::info!("stopped");
-    Ok(())
+    let left = ended?;
+    tracing::info!(?left, "stopped");
+    Ok(left)
 }
 
-async fn work(config: &Config, host: &Host, coordinator: &Coordinator) -> Result<(), SessionError> {
-    let mut backoff = Backoff::new();
-    while let Some(terms) = register(config, host, coordinator).await? {
+async fn work(
+    config: &Config,
+    host: &Host,
+    coordinator: &Coordinator,
+) -> Result<Left, SessionError> {
+    let (mut backoff, mut idle) = (Backoff::new(), Idle::new(config.exit_when_idle));
+    while let Some(terms) = register(config, host, coordinator, &idle).await? {
         loop {
+            if idle.is_over() {
+                tracing::info!("no job was given for long enough: ending");
+                host.stop.gracefully();
+                return Ok(Left::Idle);
+            }
             if is_late(host, &terms) {
                 tracing::info!("too little time is left on this machine for another job");
+                host.time_over.cancel();
                 host.stop.gracefully();
-                return Ok(());
+                return Ok(Left::TimeOver);
             }
-            match lease(host, &terms).await {
+            match lease(host, &terms, &idle).await {
                 Leased::Job(assignment) => {
                     backoff = Backoff::new();
                     let lease = assignment.lease.clone().unwrap_or_default();
@@ -159,17 +201,31 @@ async fn work(config: &Config, host: &Host, coordinator: &Coordinator) -> Result
                         traces::follow(&span, parent);
                     }
                     job::run(host, &terms, *assignment).instrument(span).await;
+                    idle = Idle::new(config.exit_when_idle);
                 }
                 Leased::Nothing => {}
                 Leased::Unknown => {
                     paused(&mut backoff, host).await;
                     break;
                 }
-                Leased::Stopping => return Ok(()),
+                Leased::Stopping => return Ok(left(host)),
             }
         }
     }
-    Ok(())
+    Ok(if idle.is_over() {
+        Left::Idle
+    } else {
+        left(host)
+    })
+}
+
+/// Why a worker leaves that is stopping.
+fn left(host: &Host) -> Left {
+    if host.time_over.is_cancelled() {
+        Left::TimeOver
+    } else {
+        Left::Told
+    }
 }
 
 /// Tells metrics until dropped.
@@ -187,21 +243,23 @@ fn is_late(host: &Host, terms: &Terms) -> bool {
 }
 
 /// Stops after so long, unless something else does before.
-async fn leave(after: Duration, stop: Stop) {
+async fn leave(after: Duration, stop: Stop, time_over: CancellationToken) {
     tokio::select! {
         () = tokio::time::sleep(after) => {
             tracing::warn!("the time on this machine is nearly over: stopping");
+            time_over.cancel();
             stop.gracefully();
         }
         () = stop.graceful.cancelled() => {}
     }
 }
 
-/// Introduces this process under a fresh incarnation; none when it is to stop first.
+/// Introduces this process under a fresh incarnation; none when it is to end first.
 async fn register(
     config: &Config,
     host: &Host,
     coordinator: &Coordinator,
+    idle: &Idle,
 ) -> Result<Option<Terms>, SessionError> {
     let incarnation = Uuid::new_v4().to_string();
     let precisions = Precision::ALL.map(|precision| v1::Precision::from(precision).into());
@@ -233,6 +291,11 @@ async fn register(
     };
     let answer = tokio::select! {
         answer = attempts => answer.map_err(SessionError::Refused)?,
+        () = idle.over() => {
+            tracing::warn!("no coordinator answered for as long as this worker may be idle: ending");
+            host.stop.gracefully();
+            return Ok(None);
+        }
         () = host.stop.graceful.cancelled() => return Ok(None),
     };
     let terms = Terms {
@@ -270,15 +333,25 @@ fn positive(duration: prost_types::Duration) -> Option<Duration> {
 }
 
 /// Waits for a job. Whatever goes wrong is logged, and followed by a pause.
-async fn lease(host: &Host, terms: &Terms) -> Leased {
+async fn lease(host: &Host, terms: &Terms, idle: &Idle) -> Leased {
     let mut backoff = Backoff::new();
-    loop {
+    while !idle.is_over() {
         let asked = Instant::now();
+        if host.stop.graceful.is_cancelled() {
+            return Leased::Stopping;
+        }
+        // Never dropped for being idle: the poll itself ends by then.
+        let answer = poll(host, terms, idle);
+        tokio::pin!(answer);
         let answer = tokio::select! {
             biased;
-            () = host.stop.graceful.cancelled() => return Leased::Stopping,
-            // Dropped while a job is on its way, the lease simply runs out.
-            answer = terms.coordinator.lease(&terms.incarnation, free_memory(host.device)) => answer,
+            answer = &mut answer => answer,
+            () = host.stop.graceful.cancelled() => {
+                match tokio::time::timeout(LAST_ANSWER, answer).await {
+                    Ok(answer) => answer,
+                    Err(_elapsed) => return Leased::Stopping,
+                }
+            }
         };
         match answer {
             Ok(Some(assignment)) => return Leased::Job(Box::new(assignment)),
@@ -294,6 +367,15 @@ async fn lease(host: &Host, terms: &Terms) -> Leased {
         }
         paused(&mut backoff, host).await;
     }
+    Leased::Nothing
+}
+
+async fn poll(host: &Host, terms: &Terms, idle: &Idle) -> Result<Option<v1::Assignment>, Status> {
+    let (incarnation, free) = (&terms.incarnation, free_memory(host.device));
+    terms
+        .coordinator
+        .lease(incarnation, free, idle.left())
+        .await
 }
 
 /// Pauses, unless this process is to stop.
@@ -309,158 +391,4 @@ fn is_unknown(status: &Status) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::Parser;
-
-    use super::*;
-    use crate::fake::{Call, Running, Script, anywhere};
-
-    #[derive(Parser)]
-    struct Arguments {
-        #[command(flatten)]
-        config: Config,
-    }
-
-    fn config(running: &Running) -> Config {
-        let fixed = [
-            "worker",
-            "--mirror",
-            "absent",
-            "--threads",
-            "1",
-            "--coordinator",
-        ];
-        let (url, token) = (running.url(), running.token_file());
-        let given = [&url, "--token-file", &token];
-        Arguments::parse_from(fixed.into_iter().chain(given)).config
-    }
-
-    fn assignment() -> v1::Assignment {
-        let lease = v1::LeaseRef {
-            job: "jobs/5".into(),
-            incarnation: String::new(),
-            fence: 9,
-        };
-        v1::Assignment {
-            lease: Some(lease),
-            ..v1::Assignment::default()
-        }
-    }
-
-    #[tokio::test]
-    async fn forgotten_incarnation_is_replaced_and_the_drain_ends_the_wait() {
-        let forgotten = Err(Status::not_found("no such incarnation"));
-        let script = Script {
-            leases: [forgotten, Ok(None)].into(),
-            ..Script::default()
-        };
-        let mut running = Running::start(anywhere(), script).await;
-        let stop = Stop::new();
-        let session = tokio::spawn(run(config(&running), Capture::default(), stop.clone()));
-
-        let Call::Register(first) = running.call().await else {
-            panic!("no registration")
-        };
-        assert_eq!(running.call().await, Call::Lease(first.clone()));
-        let Call::Register(second) = running.call().await else {
-            panic!("no registration")
-        };
-        assert_ne!(first, second);
-        // One that is answered at once, and one that waits.
-        assert_eq!(running.call().await, Call::Lease(second.clone()));
-        assert_eq!(running.call().await, Call::Lease(second));
-        stop.gracefully();
-        session.await.unwrap().unwrap();
-    }
-
-    #[tokio::test]
-    async fn unreadable_assignment_fails_as_a_defect_and_the_worker_goes_on() {
-        let script = Script {
-            leases: [Ok(Some(assignment()))].into(),
-            ..Script::default()
-        };
-        let mut running = Running::start(anywhere(), script).await;
-        let stop = Stop::new();
-        let session = tokio::spawn(run(config(&running), Capture::default(), stop.clone()));
-
-        let Call::Register(incarnation) = running.call().await else {
-            panic!("no registration")
-        };
-        assert_eq!(running.call().await, Call::Lease(incarnation.clone()));
-        let Call::Fail(class, message) = running.call().await else {
-            panic!("no failure")
-        };
-        assert_eq!(class, v1::FailureClass::Code);
-        assert!(message.contains("no spec"), "{message}");
-        assert_eq!(running.call().await, Call::Lease(incarnation));
-        stop.now();
-        session.await.unwrap().unwrap();
-    }
-
-    #[tokio::test]
-    async fn worker_waits_for_its_coordinator() {
-        let absent = Running::start(anywhere(), Script::default()).await;
-        let (address, config) = (absent.address, config(&absent));
-        absent.stop.now();
-        absent.task.await.unwrap().unwrap();
-        let stop = Stop::new();
-        let session = tokio::spawn(run(config, Capture::default(), stop.clone()));
-        tokio::task::yield_now().await;
-
-        let mut running = Running::start(address, Script::default()).await;
-        assert!(matches!(running.call().await, Call::Register(_)));
-        stop.gracefully();
-        session.await.unwrap().unwrap();
-    }
-
-    #[tokio::test]
-    async fn worker_with_too_little_time_left_asks_for_nothing_and_ends() {
-        let mut running = Running::start(anywhere(), Script::default()).await;
-        let mut config = config(&running);
-        config.wall_time = Some(config.checkpoint_every);
-        run(config, Capture::default(), Stop::new()).await.unwrap();
-        assert!(matches!(running.call().await, Call::Register(_)));
-        assert!(running.calls.try_recv().is_err());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn worker_stops_before_its_time_is_over() {
-        let stop = Stop::new();
-        let began = Instant::now();
-        leave(Duration::from_hours(1), stop.clone()).await;
-        assert!(stop.graceful.is_cancelled());
-        assert_eq!(began.elapsed(), Duration::from_hours(1));
-    }
-
-    #[tokio::test]
-    async fn worker_whose_token_is_refused_ends_and_says_so() {
-        let running = Running::start(anywhere(), Script::default()).await;
-        let mut config = config(&running);
-        config.access.token_file = None;
-        let refused = run(config, Capture::default(), Stop::new())
-            .await
-            .unwrap_err()
-            .to_string();
-        assert!(refused.contains("TEMPER_TOKEN_FILE"), "{refused}");
-    }
-
-    #[test]
-    fn terms_that_cannot_be_kept_are_refused() {
-        let seconds = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
-        for (lease_duration, heartbeat_interval) in [
-            (None, seconds(1)),
-            (seconds(5), seconds(0)),
-            (seconds(5), seconds(5)),
-        ] {
-            let answer = v1::RegisterResponse {
-                lease_duration,
-                heartbeat_interval,
-                object_store: String::new(),
-            };
-            assert!(
-                matches!(timing(&answer), Err(SessionError::Terms(_))),
-                "{answer:?}"
-            );
-        }
-    }
-}
+mod tests;

@@ -67,10 +67,15 @@ impl Observer for Reporter {
 /// Trains from the newest checkpoint that is whole, else from the pretrained weights.
 pub(crate) async fn run(attempt: &Attempt<'_>, task: &TrainTask) -> Result<Done, JobError> {
     let (backend, spec) = (Arc::clone(&attempt.host.backend), Arc::clone(&task.spec));
-    let training = read(move || backend.training(&spec)).await?;
+    let reading = read(move || backend.training(&spec));
+    let Some(training) = attempt.ready(reading).await? else {
+        return Ok(Done::Drained);
+    };
     let mut starts = Starts::new(&task.checkpoints, &attempt.reports);
     loop {
-        let start = starts.next().await?;
+        let Some(start) = attempt.ready(starts.next()).await? else {
+            return Ok(Done::Drained);
+        };
         let is_new = start.is_none();
         let result = train(attempt, &task.key, &training, start).await;
         if is_new || !is_unusable(&result) {

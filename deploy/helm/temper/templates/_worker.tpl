@@ -1,6 +1,6 @@
 {{/* The pod of a class of workers; of a dict of the chart, the class's name, its values, and a restart policy.
      Its health is its process: it ends when it is refused or breaks, and the coordinator judges its heartbeats. SIGTERM is the
-     drain, so that no preStop is needed; it takes as long as a step and a checkpoint. */}}
+     drain, so that no preStop is needed; it takes as long as a step and a checkpoint, and at most twice the grace. */}}
 {{- define "temper.workerPod" -}}
 {{- $root := .root }}
 {{- $class := .class }}
@@ -34,6 +34,8 @@ spec:
         {{- range $key, $value := $class.labels }}{{ $labels = append $labels (printf "%s=%s" $key $value) }}{{ end }}
         - {name: TEMPER_WORKER_LABELS, value: {{ join "," $labels | quote }}}
         - {name: TEMPER_CHECKPOINT_EVERY, value: {{ $class.checkpointEvery | quote }}}
+        # Twice of it, and what a container takes to end, fit before SIGKILL.
+        - {name: TEMPER_GRACE, value: "{{ div (sub $class.gracePeriodSeconds 15) 2 }}s"}
         {{- with $class.wallTime }}
         - {name: TEMPER_WALL_TIME, value: {{ . | quote }}}
         {{- end }}

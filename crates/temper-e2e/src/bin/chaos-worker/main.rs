@@ -47,5 +47,6 @@ async fn main() -> anyhow::Result<()> {
     };
     let ended = session::run_with(Arc::new(backend), arguments.config, capture, stop).await;
     telemetry::flush();
-    Ok(ended?)
+    ended?;
+    Ok(())
 }
