@@ -186,6 +186,12 @@ chaos: setup ## Hurt a cluster while it works (kills, stops, cuts, restarts; som
 	cargo build --locked --workspace --bins
 	@cargo run --locked --quiet --bin chaos -- --seed $(SEED)
 
+# Root's to run: it makes network namespaces. Its short form is one of `make test`.
+.PHONY: e2e-hosts
+e2e-hosts: setup ## Cut off and lose hosts of a laboratory, each in a network namespace (some minutes; root)
+	cargo build --locked --workspace --bins
+	@cargo run --locked --quiet --bin e2e-hosts
+
 ## Fuzz
 
 FUZZ_SECONDS ?= 600

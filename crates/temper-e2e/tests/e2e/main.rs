@@ -9,6 +9,7 @@ mod check;
 mod coordinators;
 mod crashes;
 mod grpcurl;
+mod hosts;
 mod paper;
 mod queue;
 mod retries;
