@@ -29,6 +29,7 @@ mod log;
 pub mod postgres;
 mod queue;
 mod ready;
+mod restore;
 mod roles;
 mod store;
 mod sweep;
@@ -57,6 +58,7 @@ pub use lease::{Claim, LeaseRef, LeaseStatus};
 pub use log::{LogLine, LogPage, LogQuery, MAX_LOG_LINES, MAX_LOG_MESSAGE};
 pub use queue::Fitness;
 pub use ready::JobReady;
+pub use restore::Restored;
 pub use roles::{READER, RESULTS, RolePasswords, Verifier};
 pub use store::Store;
 pub use sweep::{
