@@ -192,6 +192,11 @@ e2e-hosts: setup ## Cut off and lose hosts of a laboratory, each in a network na
 	cargo build --locked --workspace --bins
 	@cargo run --locked --quiet --bin e2e-hosts
 
+# OLD: a commit. The first time its dependencies are built, too.
+.PHONY: e2e-upgrade
+e2e-upgrade: setup ## Run sweeps by the programs of commit OLD and today's, over one database
+	@$(PYTHON) scripts/e2e_upgrade.py $(OLD)
+
 ## Fuzz
 
 FUZZ_SECONDS ?= 600

@@ -7,8 +7,10 @@ pub mod hosts;
 #[cfg(feature = "worker")]
 pub mod paper;
 pub mod processes;
+pub mod relay;
 pub mod sweeps;
 mod system;
+pub mod upgrade;
 
 pub use grpcurl::Grpcurl;
 pub use system::{Options, System, checkout, program, signal};

@@ -149,6 +149,12 @@ impl Cluster {
         urls(self.coordinators.iter().map(|c| c.address))
     }
 
+    /// Where a coordinator listens, in all of its lives.
+    #[must_use]
+    pub fn address(&self, place: usize) -> SocketAddr {
+        self.coordinators[place].address
+    }
+
     /// A channel to whichever coordinator answers, for somebody who submits.
     ///
     /// # Errors
@@ -169,6 +175,16 @@ impl Cluster {
             .env_remove("TEMPER_TOKEN_FILE")
             .env("TEMPER_TOKEN", self.tokens.submitter.reveal());
         Ok(command)
+    }
+
+    /// URL of a database of the cluster, by its socket: no line of ours leads there.
+    #[must_use]
+    pub fn database_url(&self, name: &str) -> String {
+        let socket = self.folder.path().join("postgres/socket");
+        format!(
+            "postgres://temper@localhost/{name}?host={}",
+            socket.display()
+        )
     }
 
     /// The object store's URL.

@@ -12,6 +12,8 @@ mod grpcurl;
 mod hosts;
 mod paper;
 mod queue;
+mod restore;
 mod retries;
 mod session;
 mod sharing;
+mod upgrade;
