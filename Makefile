@@ -192,6 +192,17 @@ chaos: setup ## Hurt a cluster while it works (kills, stops, cuts, restarts; som
 	cargo build --locked --workspace --bins
 	@cargo run --locked --quiet --bin chaos -- --seed $(SEED)
 
+# Root's to run: it makes network namespaces. Its short form is one of `make test`.
+.PHONY: e2e-hosts
+e2e-hosts: setup ## Cut off and lose hosts of a laboratory, each in a network namespace (some minutes; root)
+	cargo build --locked --workspace --bins
+	@cargo run --locked --quiet --bin e2e-hosts
+
+# OLD: a commit. The first time its dependencies are built, too.
+.PHONY: e2e-upgrade
+e2e-upgrade: setup ## Run sweeps by the programs of commit OLD and today's, over one database
+	@$(PYTHON) scripts/e2e_upgrade.py $(OLD)
+
 ## Fuzz
 
 FUZZ_SECONDS ?= 600

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     net::{SocketAddr, TcpListener},
-    path::Path,
+    path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
 };
@@ -23,8 +23,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::checkout;
+use crate::{checkout, program};
 
+/// Connections of each coordinator to PostgreSQL.
+const CONNECTIONS: u32 = 8;
 /// Longest that a coordinator may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
@@ -50,6 +52,91 @@ pub async fn token(store: &Store, role: Role) -> anyhow::Result<Secret> {
     let actor = Actor::at_database("temper-e2e");
     store.token_create(&actor, token).await?;
     Ok(secret)
+}
+
+/// Who computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trainer {
+    /// `chaos-worker`: waits so long for each epoch.
+    Fake(Duration),
+    /// `temper-worker`.
+    Real,
+}
+
+/// How a worker is started.
+#[derive(Debug, Clone, Copy)]
+pub struct Worker<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Who computes.
+    pub trainer: Trainer,
+    /// Where coordinators are.
+    pub coordinators: &'a str,
+    /// By what they know it.
+    pub token: &'a Secret,
+}
+
+/// How a coordinator is started.
+#[derive(Debug, Clone, Copy)]
+pub struct Coordinator<'a> {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Where its database is.
+    pub database: &'a str,
+    /// How long a lease lasts without a heartbeat.
+    pub lease: Duration,
+}
+
+impl Trainer {
+    /// The program.
+    ///
+    /// # Errors
+    /// When it is not built.
+    pub fn program(self) -> anyhow::Result<PathBuf> {
+        program(match self {
+            Self::Fake(_) => "chaos-worker",
+            Self::Real => "temper-worker",
+        })
+    }
+}
+
+impl Worker<'_> {
+    /// Gives a command that runs the trainer's program its arguments; what it caches lies below `folder`.
+    pub fn equip(&self, command: &mut Command, folder: &Path) {
+        match self.trainer {
+            Trainer::Fake(epoch) => {
+                command.args(["--epoch-millis", &epoch.as_millis().to_string()]);
+            }
+            Trainer::Real => {
+                command.args(["run", "--stop-on-stdin-eof", "--mirror"]);
+                command.arg(checkout().join(".local/mirror"));
+                command.env("OMP_WAIT_POLICY", "passive");
+            }
+        }
+        command.args(["--threads", "1", "--name", self.name]);
+        command.args(["--coordinator", self.coordinators]);
+        command.env("TEMPER_CACHE", folder.join("cache"));
+        command.env("TEMPER_TOKEN", self.token.reveal());
+    }
+}
+
+impl Coordinator<'_> {
+    /// Gives a command that runs `temper-coordinator` its arguments; objects lie below `folder`.
+    pub fn equip(&self, command: &mut Command, folder: &Path) {
+        command.args(["--listen", &self.listen.to_string()]);
+        command.args(["--database-connections", &CONNECTIONS.to_string()]);
+        command.args(["--object-store", &objects(folder)]);
+        command.args(["--lease-seconds", &self.lease.as_secs().to_string()]);
+        // Busy, so that it would be seen if it deleted what is wanted.
+        command.args(["--janitor-seconds", "1"]);
+        command.env("TEMPER_DATABASE_URL", self.database);
+    }
+}
+
+/// URL of the object store below a folder.
+#[must_use]
+pub fn objects(folder: &Path) -> String {
+    format!("file://{}", folder.join("objects").display())
 }
 
 /// Starts a process that logs as JSON, sees nothing of the user's and no network, and ends with us.

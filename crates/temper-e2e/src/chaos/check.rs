@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use chrono::{DateTime, TimeDelta, Utc};
 use temper_core::{Digest, key, spec::JobSpec};
 use temper_service::objects::Objects;
@@ -39,6 +39,25 @@ pub struct Findings {
 }
 
 impl Findings {
+    /// Fails when something is wrong.
+    ///
+    /// # Errors
+    /// Names the first.
+    pub fn verdict(&self) -> anyhow::Result<()> {
+        let Self {
+            lost,
+            duplicates,
+            wrong,
+        } = self;
+        let first = wrong.first().map_or("", String::as_str);
+        ensure!(
+            wrong.is_empty(),
+            "lost={lost} duplicates={duplicates} wrong={} first: {first}",
+            wrong.len()
+        );
+        Ok(())
+    }
+
     fn require(&mut self, holds: bool, what: impl FnOnce() -> String) {
         if !holds {
             self.wrong.push(what());

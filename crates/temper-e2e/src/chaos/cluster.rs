@@ -24,24 +24,16 @@ use tokio::{
 };
 
 use super::proxy::{Gate, Proxy, Upstream, plain};
-use crate::{checkout, processes, program, signal};
+use crate::{
+    processes::{self, Trainer},
+    program, signal,
+};
 
 /// Between two looks at something that cannot be waited for otherwise.
 pub const PAUSE: Duration = Duration::from_millis(30);
 /// Longest wait for anything.
 pub const PATIENCE: Duration = Duration::from_secs(90);
-/// Connections of each coordinator to PostgreSQL.
-const CONNECTIONS: u32 = 8;
 const SOCKET: &str = ".s.PGSQL.5432";
-
-/// Who computes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trainer {
-    /// `chaos-worker`: waits so long for each epoch.
-    Fake(Duration),
-    /// `temper-worker`.
-    Real,
-}
 
 /// How large a cluster is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,6 +149,12 @@ impl Cluster {
         urls(self.coordinators.iter().map(|c| c.address))
     }
 
+    /// Where a coordinator listens, in all of its lives.
+    #[must_use]
+    pub fn address(&self, place: usize) -> SocketAddr {
+        self.coordinators[place].address
+    }
+
     /// A channel to whichever coordinator answers, for somebody who submits.
     ///
     /// # Errors
@@ -179,10 +177,20 @@ impl Cluster {
         Ok(command)
     }
 
+    /// URL of a database of the cluster, by its socket: no line of ours leads there.
+    #[must_use]
+    pub fn database_url(&self, name: &str) -> String {
+        let socket = self.folder.path().join("postgres/socket");
+        format!(
+            "postgres://temper@localhost/{name}?host={}",
+            socket.display()
+        )
+    }
+
     /// The object store's URL.
     #[must_use]
     pub fn objects(&self) -> String {
-        objects(self.folder.path())
+        processes::objects(self.folder.path())
     }
 
     /// A worker.
@@ -328,24 +336,14 @@ impl Cluster {
 
     fn spawn_worker(&self, place: usize, number: u32) -> anyhow::Result<Child> {
         let folder = self.folder.path();
-        let mut command = match self.size.trainer {
-            Trainer::Fake(epoch) => {
-                let mut command = Command::new(program("chaos-worker")?);
-                command.args(["--epoch-millis", &epoch.as_millis().to_string()]);
-                command
-            }
-            Trainer::Real => {
-                let mut command = Command::new(program("temper-worker")?);
-                command.args(["run", "--stop-on-stdin-eof", "--mirror"]);
-                command.arg(checkout().join(".local/mirror"));
-                command.env("OMP_WAIT_POLICY", "passive");
-                command
-            }
+        let worker = processes::Worker {
+            name: &worker_name(place, number),
+            trainer: self.size.trainer,
+            coordinators: &read(&self.addresses_of(place)),
+            token: &self.tokens.worker,
         };
-        command.args(["--threads", "1", "--name", &worker_name(place, number)]);
-        command.args(["--coordinator", &read(&self.addresses_of(place))]);
-        command.env("TEMPER_CACHE", folder.join("cache"));
-        command.env("TEMPER_TOKEN", self.tokens.worker.reveal());
+        let mut command = Command::new(self.size.trainer.program()?);
+        worker.equip(&mut command, folder);
         processes::launch(command, folder, &folder.join(format!("worker-{place}.log")))
     }
 }
@@ -387,27 +385,19 @@ fn spawn_coordinator(
     size: Size,
 ) -> anyhow::Result<Child> {
     let mut command = Command::new(program("temper-coordinator")?);
-    command.args(["--listen", &address.to_string()]);
-    command.args(["--database-connections", &CONNECTIONS.to_string()]);
-    command.args(["--object-store", &objects(folder)]);
-    command.args(["--lease-seconds", &size.lease.as_secs().to_string()]);
-    // Busy, so that it would be seen if it deleted what is wanted.
-    command.args(["--janitor-seconds", "1"]);
     let database = database.address();
-    command.env(
-        "TEMPER_DATABASE_URL",
-        format!("postgres://temper@{database}/temper?sslmode=disable"),
-    );
+    let coordinator = processes::Coordinator {
+        listen: address,
+        database: &format!("postgres://temper@{database}/temper?sslmode=disable"),
+        lease: size.lease,
+    };
+    coordinator.equip(&mut command, folder);
     processes::launch(command, folder, &coordinator_log(folder, place))
 }
 
 fn urls(addresses: impl IntoIterator<Item = SocketAddr>) -> String {
     let urls = addresses.into_iter().map(|a| format!("http://{a}"));
     urls.collect::<Vec<_>>().join(",")
-}
-
-fn objects(folder: &Path) -> String {
-    format!("file://{}", folder.join("objects").display())
 }
 
 fn coordinator_log(folder: &Path, place: usize) -> PathBuf {

@@ -4,28 +4,17 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use anyhow::{Context as _, ensure};
 use chrono::{DateTime, Utc};
-use temper_store::testing::tables::{self, Held, Progress};
-use tokio::{
-    sync::{Mutex, RwLock},
-    time::{Instant, sleep},
-};
+use temper_store::testing::tables::{self, Held};
+use tokio::sync::{Mutex, RwLock};
 
 use super::{
-    cluster::{Cluster, Life, PATIENCE, PAUSE},
+    cluster::Cluster,
+    look::{GIVEN_UP, Look, REFUSED, says, until},
     plan::Injury,
 };
 
 /// Jobs that the others have to get done before a coordinator that was killed comes back.
 const WITHOUT_IT: i64 = 3;
-/// What a worker says that gives a job up of its own accord: one that it works on, or one that it heard of
-/// too late.
-const GIVEN_UP: [&str; 2] = [
-    "discarded: the lease is over",
-    "the lease was over before the job began",
-];
-/// What a coordinator says to a result that comes too late.
-const REFUSED: &str = "late result refused";
-
 /// A cluster and what was done to it.
 pub struct Chaos {
     /// The cluster.
@@ -121,7 +110,7 @@ impl Chaos {
 
     async fn kill_worker(&self, place: usize) -> anyhow::Result<()> {
         let mut life = self.cluster.worker(place).life.lock().await;
-        let Some(held) = self.busy(&life).await? else {
+        let Some(held) = self.look().busy(&life.name()).await? else {
             return Ok(());
         };
         self.cluster.replace_worker(&mut life).await?;
@@ -132,9 +121,9 @@ impl Chaos {
 
     async fn stop_worker(&self, place: usize) -> anyhow::Result<()> {
         let life = self.cluster.worker(place).life.lock().await;
-        while let Some(held) = self.busy(&life).await? {
+        while let Some(held) = self.look().busy(&life.name()).await? {
             life.signal("STOP")?;
-            let lost = self.lost(&held).await;
+            let lost = self.look().lost(&held).await;
             life.signal("CONT")?;
             // Where its result was on the way already, it has lost nothing: the next job, then.
             if lost? {
@@ -161,7 +150,7 @@ impl Chaos {
                     return over;
                 }
             }
-            match self.held_by(&life).await? {
+            match self.look().held_by(&life.name()).await? {
                 Some(held) if held.lost == 0 => break held,
                 // A job that was lost before is spared.
                 _ => worker.gate.open(),
@@ -170,7 +159,7 @@ impl Chaos {
         if stopped {
             life.signal("STOP")?;
         }
-        let lost = self.lost(&held).await;
+        let lost = self.look().lost(&held).await;
         worker.gate.open();
         ensure!(lost?, "job {} succeeded without its Complete", held.job);
         let says_so = || {
@@ -192,7 +181,7 @@ impl Chaos {
         let _alone = self.lines.write().await;
         self.cluster.kill_coordinator(place).await?;
         self.tally.coordinator_kills.fetch_add(1, Relaxed);
-        let succeeded = self.progress().await?.succeeded;
+        let succeeded = self.look().progress().await?.succeeded;
         self.wait_ended(succeeded + WITHOUT_IT).await?;
         self.cluster.restart_coordinator(place).await
     }
@@ -202,65 +191,11 @@ impl Chaos {
     /// # Errors
     /// When jobs fail, or none succeeds for long.
     pub async fn wait_ended(&self, succeeded: i64) -> anyhow::Result<()> {
-        let (mut end, mut last) = (Instant::now() + PATIENCE, 0);
-        loop {
-            let now = self.progress().await?;
-            if now.succeeded > last {
-                (end, last) = (Instant::now() + PATIENCE, now.succeeded);
-            }
-            ensure!(now.given_up == 0, "jobs have failed: {now:?}");
-            if now.succeeded >= succeeded || now.open == 0 {
-                return Ok(());
-            }
-            ensure!(Instant::now() < end, "the work does not go on: {now:?}");
-            sleep(PAUSE).await;
-        }
+        self.look().wait_ended(succeeded).await
     }
 
-    async fn progress(&self) -> anyhow::Result<Progress> {
-        self.asked(|| tables::progress(&self.cluster.store)).await
-    }
-
-    /// Waits until the worker holds a job that may be lost once more. One that was lost before is spared:
-    /// jobs fail at their third loss, and restarts of PostgreSQL may cost one.
-    /// None once there is no work left: what was planned and not done is missing in the tally.
-    async fn busy(&self, life: &Life) -> anyhow::Result<Option<Held>> {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            match self.held_by(life).await? {
-                Some(held) if held.lost == 0 => return Ok(Some(held)),
-                _ => sleep(PAUSE).await,
-            }
-            if self.progress().await?.open == 0 {
-                return Ok(None);
-            }
-            ensure!(Instant::now() < end, "{} has nothing to do", life.name());
-        }
-    }
-
-    async fn held_by(&self, life: &Life) -> anyhow::Result<Option<Held>> {
-        let leases = self.asked(|| tables::leases(&self.cluster.store)).await?;
-        let name = life.name();
-        Ok(leases.into_iter().find(|held| held.worker == name))
-    }
-
-    /// Waits for the end of an attempt. When it is lost, waits until another worker has the job.
-    async fn lost(&self, held: &Held) -> anyhow::Result<bool> {
-        let end = Instant::now() + PATIENCE;
-        let attempt = (held.job, held.fence);
-        loop {
-            let outcome = || tables::attempt_outcome(&self.cluster.store, attempt);
-            let (outcome, fence) = self.asked(outcome).await?;
-            match outcome.as_deref() {
-                // Given back: the worker had never heard of it.
-                Some("succeeded" | "released") => return Ok(false),
-                Some("lost") if fence > held.fence => return Ok(true),
-                other if Instant::now() > end => {
-                    anyhow::bail!("job {} stays as it is: {other:?}", held.job)
-                }
-                _ => sleep(PAUSE).await,
-            }
-        }
+    fn look(&self) -> Look<'_> {
+        Look(&self.cluster.store)
     }
 
     /// Waits until the worker has said that it gives the job up.
@@ -280,70 +215,5 @@ impl Chaos {
             fence: held.fence,
             at,
         });
-    }
-
-    /// Asks the database, again while it is away.
-    async fn asked<T, F>(&self, question: impl Fn() -> F) -> anyhow::Result<T>
-    where
-        F: Future<Output = Result<T, temper_store::StoreError>>,
-    {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            match question().await {
-                Ok(answer) => return Ok(answer),
-                Err(error) if Instant::now() > end => return Err(error.into()),
-                Err(_) => sleep(PAUSE).await,
-            }
-        }
-    }
-}
-
-/// Waits for something to be so.
-async fn until(is_so: impl Fn() -> bool) -> anyhow::Result<()> {
-    let end = Instant::now() + PATIENCE / 4;
-    while !is_so() {
-        ensure!(Instant::now() < end, "it does not happen");
-        sleep(PAUSE).await;
-    }
-    Ok(())
-}
-
-/// Whether a log has this message about this lease: in its own fields, or in those of a span.
-fn says(log: &str, message: &str, held: &Held) -> bool {
-    let lines = log.lines().filter(|line| line.contains(message));
-    let mut lines = lines.filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    lines.any(|line| {
-        let spans = line["spans"].as_array().into_iter().flatten();
-        std::iter::once(&line["fields"]).chain(spans).any(|fields| {
-            let job = fields["job"].as_str().unwrap_or_default();
-            let job = job.trim_start_matches("jobs/");
-            job == held.job.to_string() && fields["fence"] == held.fence
-        })
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn logs_tell_of_leases_in_fields_and_spans() {
-        let held = Held {
-            job: 5,
-            fence: 9,
-            worker: String::new(),
-            lost: 0,
-            seen_at: DateTime::UNIX_EPOCH,
-        };
-        let refused =
-            r#"{"fields":{"message":"late result refused","job":"5","fence":9,"reason":"r"}}"#;
-        let discarded = r#"{"fields":{"message":"discarded: the lease is over","why":"Some(Lost)"},
-            "spans":[{"name":"job","job":"jobs/5","fence":9}]}"#
-            .replace('\n', "");
-        assert!(says(refused, REFUSED, &held));
-        assert!(says(&discarded, GIVEN_UP[0], &held));
-        assert!(!says(&discarded, REFUSED, &held));
-        let other = Held { fence: 8, ..held };
-        assert!(!says(&discarded, GIVEN_UP[0], &other));
     }
 }

@@ -5,6 +5,7 @@
 pub mod check;
 pub mod cluster;
 pub mod inflict;
+pub mod look;
 pub mod plan;
 pub mod proxy;
 pub mod truth;
@@ -19,12 +20,12 @@ use std::{
 use anyhow::{Context as _, ensure};
 use temper_proto::v1::{self, sweep_service_client::SweepServiceClient};
 use temper_service::objects::Objects;
-use temper_store::testing::tables::Tables;
+use temper_store::{Store, testing::tables::Tables};
 use tokio::{process::Child, sync::Semaphore, task::JoinSet, time::timeout};
 
-use crate::sweeps;
+use crate::{processes::Trainer, sweeps};
 use check::{Findings, Reference};
-use cluster::{Cluster, PATIENCE, Size, Trainer};
+use cluster::{Cluster, PATIENCE, Size};
 use inflict::{Chaos, Hurt};
 use plan::{Doses, Field, Injury, Step};
 
@@ -139,7 +140,18 @@ impl Settings {
         }
     }
 
-    fn jobs(&self) -> usize {
+    /// What is submitted.
+    #[must_use]
+    pub fn request(&self) -> v1::CreateSweepRequest {
+        let mut request = sweeps::tiny(0..self.cells);
+        let training = &mut sweeps::spec(&mut request).training;
+        training.get_or_insert_default().epochs = Some(self.epochs);
+        request
+    }
+
+    /// How many jobs that makes.
+    #[must_use]
+    pub fn jobs(&self) -> usize {
         2 * usize::try_from(self.cells).unwrap_or(usize::MAX)
     }
 
@@ -190,16 +202,9 @@ async fn work(
     let seen = timeout(PATIENCE, watcher.wait()).await;
     let seen = seen.context("`temper watch` does not end")??;
     ensure!(seen.success(), "`temper watch` ended with {seen}");
-    let tables = Tables::read(&chaos.cluster.store).await?;
+    let store = &chaos.cluster.store;
+    let (tables, findings) = judge(store, &chaos.cluster.objects(), settings, against).await?;
     let results = check::results_of(&tables);
-    let truth = matches!(against, Against::Truth).then(|| check::truth_of(&tables));
-    let reference = match against {
-        Against::Run(reference) => reference,
-        Against::Truth | Against::Nothing => truth.as_ref().unwrap_or(&results),
-    };
-    let mut findings = check::tables(&tables, settings.jobs(), reference);
-    let objects = Objects::open(&chaos.cluster.objects())?;
-    check::objects(&mut findings, &tables, &objects).await?;
     let report = Report {
         jobs: tables.jobs.len(),
         done: done(chaos),
@@ -208,6 +213,27 @@ async fn work(
         lost_attempts: lost_attempts(&tables),
     };
     Ok((report, results))
+}
+
+/// What is left at the end of a run, and what of it is wrong.
+///
+/// # Errors
+/// When it cannot be read.
+pub async fn judge(
+    store: &Store,
+    objects: &str,
+    settings: Settings,
+    against: Against<'_>,
+) -> anyhow::Result<(Tables, Findings)> {
+    let tables = Tables::read(store).await?;
+    let reference = match against {
+        Against::Run(reference) => reference,
+        Against::Truth => &check::truth_of(&tables),
+        Against::Nothing => &check::results_of(&tables),
+    };
+    let mut findings = check::tables(&tables, settings.jobs(), reference);
+    check::objects(&mut findings, &tables, &Objects::open(objects)?).await?;
+    Ok((tables, findings))
 }
 
 /// What a run of the real trainer that nothing happens to yields.
@@ -257,11 +283,8 @@ async fn hurt(chaos: &Arc<Chaos>, steps: Vec<Step>, workers: usize) -> anyhow::R
 /// # Errors
 /// When it is refused.
 pub async fn submit(cluster: &Cluster, settings: Settings) -> anyhow::Result<String> {
-    let mut request = sweeps::tiny(0..settings.cells);
-    let training = &mut sweeps::spec(&mut request).training;
-    training.get_or_insert_default().epochs = Some(settings.epochs);
     let mut client = SweepServiceClient::new(cluster.channel().await?);
-    let created: v1::Sweep = client.create_sweep(request).await?.into_inner();
+    let created = client.create_sweep(settings.request()).await?.into_inner();
     let jobs = usize::try_from(created.jobs_created)?;
     ensure!(jobs == settings.jobs(), "{jobs} jobs were created");
     Ok(created.name)
@@ -315,7 +338,9 @@ fn recovery(tables: &Tables, hurt: &[Hurt]) -> Duration {
         .unwrap_or_default()
 }
 
-fn lost_attempts(tables: &Tables) -> usize {
+/// Attempts that were lost.
+#[must_use]
+pub fn lost_attempts(tables: &Tables) -> usize {
     let attempts = tables.attempts.iter();
     attempts
         .filter(|attempt| attempt.outcome.as_deref() == Some("lost"))
@@ -328,17 +353,7 @@ impl Report {
     /// # Errors
     /// Names what is wrong.
     pub fn verdict(&self, least: &[(&'static str, u32)]) -> anyhow::Result<()> {
-        let Findings {
-            lost,
-            duplicates,
-            wrong,
-        } = &self.findings;
-        let first = wrong.first().map_or("", String::as_str);
-        ensure!(
-            wrong.is_empty(),
-            "lost={lost} duplicates={duplicates} wrong={} first: {first}",
-            wrong.len()
-        );
+        self.findings.verdict()?;
         for (name, count) in least {
             let done = self.done.iter().find(|(done, _)| done == name);
             let done = done.map_or(0, |(_, count)| *count);

@@ -4,10 +4,13 @@ use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::ensure;
 use chrono::{DateTime, Utc};
-use temper_e2e::chaos::{
-    self, Settings, check,
-    cluster::{Cluster, Size, Trainer},
-    inflict::Chaos,
+use temper_e2e::{
+    chaos::{
+        self, Settings, check,
+        cluster::{Cluster, Size},
+        inflict::Chaos,
+    },
+    processes::Trainer,
 };
 use temper_store::testing::tables::{self, AttemptRecord, Tables};
 

@@ -17,6 +17,8 @@ pub struct Held {
     pub fence: i64,
     /// Name of the worker.
     pub worker: String,
+    /// Whether the job is an evaluation.
+    pub evaluates: bool,
     /// Attempts of the job that were lost before.
     pub lost: i64,
     /// When this was looked up, by the database's clock.
@@ -178,10 +180,12 @@ impl Tables {
 /// When the database fails.
 pub async fn leases(store: &Store) -> Result<Vec<Held>, StoreError> {
     let query =
-        "SELECT lease.job_id AS job, lease.fence, attempt.worker, clock_timestamp() AS seen_at,
+        "SELECT lease.job_id AS job, lease.fence, attempt.worker, job.kind = 'evaluate' AS evaluates,
+            clock_timestamp() AS seen_at,
             (SELECT count(*) FROM temper.attempt AS earlier
             WHERE earlier.job_id = lease.job_id AND earlier.outcome = 'lost') AS lost
         FROM temper.lease JOIN temper.attempt USING (job_id, fence)
+        JOIN temper.job ON job.id = lease.job_id
         WHERE lease.expires_at > clock_timestamp() ORDER BY job";
     Ok(sqlx::query_as(query).fetch_all(&store.pool).await?)
 }

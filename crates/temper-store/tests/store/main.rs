@@ -17,6 +17,7 @@ mod plans;
 mod published;
 mod reporting;
 mod reports;
+mod restores;
 mod results;
 mod retries;
 mod roles;

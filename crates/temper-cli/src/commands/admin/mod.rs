@@ -1,5 +1,6 @@
 //! `temper admin`: tokens and the audit log.
 
+mod after_restore;
 mod audit;
 mod bootstrap;
 mod token;
@@ -24,6 +25,8 @@ pub struct Args {
 enum Command {
     /// Make a token at the database itself: the first one, or when all are lost
     Bootstrap(bootstrap::Args),
+    /// Make a database that was restored from a dump fit for use, before coordinators run on it
+    AfterRestore(after_restore::Args),
     /// Make, revoke and list tokens
     Token(token::Args),
     /// Show who changed what, newest first
@@ -34,6 +37,7 @@ enum Command {
 pub async fn run(args: Args) -> anyhow::Result<()> {
     match args.command {
         Command::Bootstrap(args) => bootstrap::run(args).await,
+        Command::AfterRestore(args) => after_restore::run(args).await,
         Command::Token(args) => token::run(args).await,
         Command::Audit(args) => audit::run(args).await,
     }
