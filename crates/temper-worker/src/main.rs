@@ -123,7 +123,7 @@ fn run(mut config: Config, capture: Capture) -> anyhow::Result<Ended> {
         if config.stop_on_stdin_eof {
             watch_stdin(&stop)?;
         }
-        let ended = work(config, capture, &stop).await?;
+        let ended = Box::pin(work(config, capture, &stop)).await?;
         if let Some(slurm) = slurm.filter(|_| wants_requeue(ended, &stop)) {
             tracing::info!("having Slurm queue this job again");
             slurm.requeue()?;
