@@ -10,15 +10,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut files: Vec<PathBuf> = fs::read_dir(root.join("temper/v1"))?
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<Result<_, _>>()?;
+    files.push(root.join("externalscaler/externalscaler.proto"));
     files.sort();
     let descriptors = protox::compile(&files, [&root])?;
-    let set = PathBuf::from(env::var("OUT_DIR")?).join("temper.v1.binpb");
+    let set = PathBuf::from(env::var("OUT_DIR")?).join("protocol.binpb");
     fs::write(set, descriptors.encode_to_vec())?;
     // Names let one generic function read the JSON form of any message.
     let mut config = tonic_prost_build::Config::new();
     config.enable_type_names();
-    // Its debug form must not show the secret: `convert/access.rs` has another.
-    config.skip_debug([".temper.v1.CreateTokenResponse"]);
+    // Their debug forms must not show secrets: `convert/access.rs` has others.
+    config.skip_debug([
+        ".temper.v1.CreateTokenResponse",
+        ".externalscaler.ScaledObjectRef",
+    ]);
     tonic_prost_build::configure().compile_fds_with_config(descriptors, config)?;
     println!("cargo::rerun-if-changed={}", root.display());
     Ok(())

@@ -27,7 +27,7 @@ REFUSED = (
     ("gpus.yaml", "workers.classes.cpu.device=gpu", "device"),
     ("least.yaml", "serviceMonitor.enabled=true", "metrics.existingSecret"),
     ("keda.yaml", "serviceMonitor.port=http", "serviceMonitor"),
-    ("keda.yaml", "workers.classes.cpu.wallTime=", "wallTime"),
+    ("keda.yaml", "keda.exitWhenIdle=", "exitWhenIdle"),
 )
 
 
@@ -83,6 +83,9 @@ def check(complaints: Complaints, name: str, resources: List[dict], crds: Path) 
     command = [shutil.which("node") or "node", crds / "check.mjs"]
     done = subprocess.run(command, input=json.dumps(foreign), capture_output=True, text=True, check=False)
     complaints.demand(done.returncode == 0, f"{name}: {done.stderr.strip()}")
+    for resource in foreign:
+        if resource["kind"] == "ScaledJob":
+            scaled(complaints, f"{name}: {title(resource)}", resource["spec"])
     for resource in own:
         if "template" in resource.get("spec", {}):
             pod(complaints, f"{name}: {title(resource)}", resource["spec"]["template"]["spec"])
@@ -95,6 +98,20 @@ def is_foreign(resource: dict) -> bool:
 def job_of(scaled: dict) -> dict:
     template = scaled["spec"]["jobTargetRef"]
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": scaled["metadata"], "spec": template}
+
+
+def scaled(complaints: Complaints, name: str, spec: dict) -> None:
+    """KEDA asks for the class that its pods are of, by a token that they have, and they end when there is nothing to do."""
+    (container,) = spec["jobTargetRef"]["template"]["spec"]["containers"]
+    variables = {variable["name"]: variable for variable in container["env"]}
+    (trigger,) = spec["triggers"]
+    asked, bears = trigger["metadata"]["labels"], variables["TEMPER_WORKER_LABELS"]["value"]
+    complaints.demand(asked == bears, f"{name}: KEDA asks for {asked}, and its workers bear {bears}")
+    kind, device = trigger["metadata"]["deviceKind"], variables["TEMPER_DEVICE"]["value"]
+    complaints.demand(device.split(":")[0] == kind, f"{name}: KEDA asks for {kind}, and its workers have {device}")
+    token = variables.get(trigger["metadata"]["tokenFromEnv"], {})
+    complaints.demand("secretKeyRef" in token.get("valueFrom", {}), f"{name}: KEDA finds no token")
+    complaints.demand("TEMPER_EXIT_WHEN_IDLE" in variables, f"{name}: its workers never end")
 
 
 def title(resource: dict) -> str:

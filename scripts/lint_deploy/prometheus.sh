@@ -22,7 +22,8 @@ for alert in $alerts; do
     grep --quiet "$alert" $folder/tests/*.yml || { echo "$alert has no test" >&2; exit 1; }
     grep --quiet "^\*\*$alert\.\*\*" docs/operations.md || { echo "$alert has no paragraph in docs/operations.md" >&2; exit 1; }
 done
-for metric in $(grep --only-matching --no-filename 'temper_[a-z_]*' $folder/rules/*.yml | sed 's/_bucket$//' | sort -u); do
+metrics=$(grep --only-matching --no-filename 'temper_[a-z_]*' $folder/rules/*.yml | sed 's/_bucket$//' | sort -u)
+for metric in $metrics; do
     grep --quiet --recursive --include='*.rs' "\"$metric\"" crates/*/src || { echo "no program tells $metric" >&2; exit 1; }
 done
 echo "prometheus: $(echo "$alerts" | wc -w) alerts"

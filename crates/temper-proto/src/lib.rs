@@ -1,4 +1,5 @@
-//! The messages and services of `temper.v1`, generated, and their conversions to and from the domain.
+//! The messages and services of `temper.v1`, generated, and their conversions to and from the domain;
+//! and those of KEDA's external scaler.
 
 mod convert;
 mod json;
@@ -21,5 +22,16 @@ pub mod v1 {
     tonic::include_proto!("temper.v1");
 }
 
-/// The encoded `FileDescriptorSet` of `temper.v1`, for server reflection and the JSON form.
-pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/temper.v1.binpb"));
+/// What KEDA asks of a scaler, generated.
+pub mod externalscaler {
+    #![expect(
+        clippy::allow_attributes,
+        clippy::pedantic,
+        unused_qualifications,
+        reason = "generated; the .proto file carries the documentation"
+    )]
+    tonic::include_proto!("externalscaler");
+}
+
+/// The encoded `FileDescriptorSet` of both, for server reflection and the JSON form.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/protocol.binpb"));

@@ -15,7 +15,7 @@ use temper_core::{
     Digest,
     access::{Principal, Standing},
 };
-use tonic::{Request, Status};
+use tonic::{Extensions, Request, Status};
 
 pub use guard::{Guard, TRUSTED_FOR};
 pub use methods::{Audience, Method, Shape, audience, method};
@@ -39,4 +39,25 @@ pub fn principal<T>(request: &Request<T>) -> Result<Arc<Principal>, Status> {
     principal
         .cloned()
         .ok_or_else(|| Status::unauthenticated("nobody has asked who calls"))
+}
+
+/// Whoever makes a call whose message may carry the token ([`Audience::Carried`]): by the header where there
+/// was one, else by `token`.
+///
+/// # Errors
+/// `UNAUTHENTICATED` without a good token, `PERMISSION_DENIED` where its role may not make the call, and what
+/// [`Authenticate`] says when it cannot tell.
+pub async fn carried(
+    extensions: &Extensions,
+    token: Option<&str>,
+) -> Result<Arc<Principal>, Status> {
+    if let Some(principal) = extensions.get::<Arc<Principal>>() {
+        return Ok(Arc::clone(principal));
+    }
+    match (extensions.get::<guard::Door>(), token) {
+        (Some(door), Some(token)) => door.enter(token).await,
+        _ => Err(Status::unauthenticated(
+            "there is no token, neither in the header `authorization` nor in the message",
+        )),
+    }
 }

@@ -18,6 +18,7 @@ mod coalesce;
 mod complete;
 mod copy;
 mod curve;
+mod demand;
 mod epoch;
 mod error;
 mod export;
@@ -47,6 +48,7 @@ pub use audit::{Actor, AuditEntry, AuditPage, AuditQuery};
 pub use checkpoint::Checkpoint;
 pub use complete::{BestModel, Measured, Trained};
 pub use curve::{CellCurve, Curve, CurveFacts, CurveFilter, CurvePage, CurvePlace, CurvesQuery};
+pub use demand::Demand;
 pub use error::StoreError;
 pub use export::{
     CellAxes, Exported, ExportedEpoch, ExportedJob, ExportedPoint, JobFigures, Provenance, Ran,

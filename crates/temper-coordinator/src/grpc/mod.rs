@@ -8,6 +8,7 @@ mod list;
 mod logs;
 mod page;
 mod result;
+mod scaler;
 mod steer;
 mod submission;
 mod sweep;
@@ -19,9 +20,12 @@ mod worker;
 use std::sync::Arc;
 
 use chrono::{DateTime, Datelike as _, Utc};
-use temper_proto::v1::{
-    admin_service_server::AdminServiceServer, job_service_server::JobServiceServer,
-    sweep_service_server::SweepServiceServer, worker_service_server::WorkerServiceServer,
+use temper_proto::{
+    externalscaler::external_scaler_server::ExternalScalerServer,
+    v1::{
+        admin_service_server::AdminServiceServer, job_service_server::JobServiceServer,
+        sweep_service_server::SweepServiceServer, worker_service_server::WorkerServiceServer,
+    },
 };
 use temper_service::{server::Server, status};
 use temper_store::StoreError;
@@ -38,11 +42,13 @@ pub fn services(server: Server, shared: &Arc<Shared>) -> Server {
     let jobs = JobServiceServer::new(job::Jobs(Arc::clone(shared)));
     let workers = WorkerServiceServer::new(worker::Workers(Arc::clone(shared)));
     let admin = AdminServiceServer::new(admin::Admin(Arc::clone(shared)));
+    let scaler = ExternalScalerServer::new(scaler::Scaler(Arc::clone(shared)));
     server
         .with(sweeps.max_decoding_message_size(MAX_REQUEST_BYTES))
         .with(jobs.max_decoding_message_size(MAX_REQUEST_BYTES))
         .with(workers.max_decoding_message_size(MAX_REQUEST_BYTES))
         .with(admin)
+        .with(scaler)
 }
 
 fn refused(error: StoreError) -> Status {

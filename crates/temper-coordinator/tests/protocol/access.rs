@@ -14,11 +14,12 @@ use tonic_prost::ProstCodec;
 use crate::house::{Hand, House};
 
 /// The services of a coordinator.
-const SERVED: [&str; 4] = [
-    "SweepService",
-    "JobService",
-    "WorkerService",
-    "AdminService",
+const SERVED: [&str; 5] = [
+    "temper.v1.SweepService",
+    "temper.v1.JobService",
+    "temper.v1.WorkerService",
+    "temper.v1.AdminService",
+    "externalscaler.ExternalScaler",
 ];
 
 struct Method {
@@ -30,14 +31,17 @@ struct Method {
 fn methods() -> anyhow::Result<Vec<Method>> {
     let set = FileDescriptorSet::decode(temper_proto::DESCRIPTORS)?;
     let mut found = Vec::new();
-    for service in set.file.iter().flat_map(|file| &file.service) {
-        if !SERVED.contains(&service.name()) {
-            continue;
+    for file in &set.file {
+        for service in &file.service {
+            let name = format!("{}.{}", file.package(), service.name());
+            if !SERVED.contains(&name.as_str()) {
+                continue;
+            }
+            found.extend(service.method.iter().map(|method| Method {
+                path: format!("/{name}/{}", method.name()),
+                streams: method.server_streaming(),
+            }));
         }
-        found.extend(service.method.iter().map(|method| Method {
-            path: format!("/temper.v1.{}/{}", service.name(), method.name()),
-            streams: method.server_streaming(),
-        }));
     }
     Ok(found)
 }
@@ -66,6 +70,7 @@ fn may(role: Role, path: &str) -> bool {
     match service {
         "/temper.v1.WorkerService" => role == Worker,
         "/temper.v1.AdminService" => role == Admin,
+        "/externalscaler.ExternalScaler" => true,
         _ if reads.iter().any(|verb| method.starts_with(verb)) => role != Worker,
         _ => [Submitter, Admin].contains(&role),
     }

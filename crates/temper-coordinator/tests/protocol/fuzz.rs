@@ -30,11 +30,12 @@ const SETTLED: u64 = 25;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Calls that may wait are left after this.
 const GLANCE: Duration = Duration::from_millis(100);
-const SERVED: [&str; 4] = [
+const SERVED: [&str; 5] = [
     "SweepService",
     "JobService",
     "WorkerService",
     "AdminService",
+    "ExternalScaler",
 ];
 
 /// A coordinator, and callers of every kind.
@@ -227,6 +228,9 @@ fn axes() -> Words {
         .with("artifact", &[])
         .with("points", &[])
         .with("epsilon", &["0", "1/255", "2/255"])
+        .with("scaled_object_ref", &[])
+        .with("scaler_metadata", &["deviceKind=cpu", "labels=class=a100"])
+        .with("metric_name", &["jobs"])
         .with("correct", &["0", "1"])
         .with("samples", &["2"])
         .with("lines", &[])

@@ -80,6 +80,12 @@ impl House {
         Ok(connect(&self.url, &Credentials::default()).await?)
     }
 
+    /// The secret of a fresh token.
+    pub async fn token(&self, role: Role, name: &str) -> anyhow::Result<String> {
+        let secret = token(&self.database, role, name).await?;
+        Ok(secret.reveal().to_owned())
+    }
+
     /// A channel under a fresh token.
     pub async fn channel_of(&self, role: Role, name: &str) -> anyhow::Result<Channel> {
         self.channel_with(token(&self.database, role, name).await?)

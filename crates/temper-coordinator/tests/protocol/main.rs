@@ -8,6 +8,7 @@ mod jobs;
 mod metrics;
 mod refusals;
 mod results;
+mod scaler;
 mod steering;
 mod traces;
 

@@ -19,7 +19,7 @@ use tonic::{
     },
 };
 
-use super::{Audience, Authenticate, Secret, audience};
+use super::{Audience, Authenticate, ParseSecretError, Secret, audience};
 
 /// For so long a token that was good is taken to be good still: a revocation reaches every
 /// server within this time, and heartbeats do not each ask the database.
@@ -64,15 +64,50 @@ where
         let next = self.services.clone();
         let mut services = std::mem::replace(&mut self.services, next);
         Box::pin(async move {
-            match gate.admit(request.uri().path(), request.headers()).await {
-                Ok(None) => services.call(request).await,
-                Ok(Some(principal)) => {
+            let entry = gate.admit(request.uri().path(), request.headers()).await;
+            match entry {
+                Ok(Entry::Anybody) => {}
+                Ok(Entry::Known(principal)) => {
                     request.extensions_mut().insert(principal);
-                    services.call(request).await
                 }
-                Err(status) => Ok(status.into_http()),
+                Ok(Entry::Unnamed(path, allowed)) => {
+                    let door = Door {
+                        gate,
+                        path,
+                        allowed,
+                    };
+                    request.extensions_mut().insert(door);
+                }
+                Err(status) => return Ok(status.into_http()),
             }
+            services.call(request).await
         })
+    }
+}
+
+/// How a call gets in.
+enum Entry {
+    /// Anybody may make it.
+    Anybody,
+    /// Somebody who may.
+    Known(Arc<Principal>),
+    /// By the token in its message, which must be of these.
+    Unnamed(String, Audience),
+}
+
+/// Where a call that has no token in its header shows the one in its message.
+#[derive(Clone)]
+pub(super) struct Door {
+    gate: Arc<Gate>,
+    path: String,
+    allowed: Audience,
+}
+
+impl Door {
+    /// Who calls, once it may.
+    pub(super) async fn enter(&self, token: &str) -> Result<Arc<Principal>, Status> {
+        let principal = self.gate.identify(&parse(token)?.digest()).await?;
+        permit(self.allowed, &self.path, principal)
     }
 }
 
@@ -83,37 +118,27 @@ struct Gate {
 }
 
 impl Gate {
-    /// Who calls, once it may; nobody where anybody may.
-    async fn admit(
-        &self,
-        path: &str,
-        headers: &HeaderMap,
-    ) -> Result<Option<Arc<Principal>>, Status> {
-        let allowed = match audience(path) {
-            Some(Audience::Everybody) => return Ok(None),
-            allowed => allowed,
-        };
+    /// How a call of this method gets in.
+    async fn admit(&self, path: &str, headers: &HeaderMap) -> Result<Entry, Status> {
+        let allowed = audience(path);
+        match allowed {
+            Some(Audience::Everybody) => return Ok(Entry::Anybody),
+            Some(allowed @ Audience::Carried(_)) if !headers.contains_key(AUTHORIZATION) => {
+                return Ok(Entry::Unnamed(path.to_owned(), allowed));
+            }
+            _ => {}
+        }
         // Who calls is asked first: strangers learn nothing, not even what there is.
-        let principal = self.identify(headers).await?;
+        let principal = self.identify(&secret(headers)?.digest()).await?;
         let Some(allowed) = allowed else {
             let message = format!("{path} is no method that anybody may call");
             return Err(Status::permission_denied(message));
         };
-        if matches!(allowed, Audience::Roles(roles) if roles.contains(&principal.role)) {
-            return Ok(Some(principal));
-        }
-        Err(Status::permission_denied(format!(
-            "{} is for the role {}; token `{}` has the role {}",
-            path.trim_start_matches('/'),
-            allowed.roles(),
-            principal.name,
-            principal.role
-        )))
+        permit(allowed, path, principal).map(Entry::Known)
     }
 
-    async fn identify(&self, headers: &HeaderMap) -> Result<Arc<Principal>, Status> {
-        let digest = secret(headers)?.digest();
-        if let Some(principal) = self.recall(&digest) {
+    async fn identify(&self, digest: &Digest) -> Result<Arc<Principal>, Status> {
+        if let Some(principal) = self.recall(digest) {
             return Ok(principal);
         }
         let asked = Instant::now();
@@ -122,8 +147,8 @@ impl Gate {
                 "this token {why}: an admin makes another by `temper admin token create`"
             )))
         };
-        match self.authenticate.standing(&digest).await? {
-            Standing::Good(principal) => Ok(self.trust(digest, principal, asked)),
+        match self.authenticate.standing(digest).await? {
+            Standing::Good(principal) => Ok(self.trust(*digest, principal, asked)),
             Standing::Unknown => refused("is not known here"),
             Standing::Revoked => refused("was revoked"),
             Standing::Expired => refused("has expired"),
@@ -146,14 +171,30 @@ impl Gate {
     }
 }
 
-/// The secret that a call carries.
-fn secret(headers: &HeaderMap) -> Result<Secret, Status> {
-    let refused = |what: &str| {
-        Status::unauthenticated(format!(
-            "{what}: calls carry `authorization: Bearer temper_…`, which `temper` and workers take from \
-             TEMPER_TOKEN_FILE or TEMPER_TOKEN"
-        ))
+/// The principal, if its role is among these.
+fn permit(
+    allowed: Audience,
+    path: &str,
+    principal: Arc<Principal>,
+) -> Result<Arc<Principal>, Status> {
+    let is_let_in = match allowed {
+        Audience::Everybody => true,
+        Audience::Roles(roles) | Audience::Carried(roles) => roles.contains(&principal.role),
     };
+    if is_let_in {
+        return Ok(principal);
+    }
+    Err(Status::permission_denied(format!(
+        "{} is for the role {}; token `{}` has the role {}",
+        path.trim_start_matches('/'),
+        allowed.roles(),
+        principal.name,
+        principal.role
+    )))
+}
+
+/// The secret in a call's header.
+fn secret(headers: &HeaderMap) -> Result<Secret, Status> {
     let mut given = headers.get_all(AUTHORIZATION).iter();
     let value = given.next().ok_or_else(|| refused("there is no token"))?;
     let text = value.to_str().ok().filter(|_| given.next().is_none());
@@ -163,8 +204,17 @@ fn secret(headers: &HeaderMap) -> Result<Secret, Status> {
     if !scheme.eq_ignore_ascii_case(SCHEME) {
         return Err(refused("this is no bearer token"));
     }
-    token
-        .trim()
-        .parse()
-        .map_err(|error: super::ParseSecretError| refused(&error.to_string()))
+    parse(token)
+}
+
+fn parse(token: &str) -> Result<Secret, Status> {
+    let token = token.trim().parse();
+    token.map_err(|error: ParseSecretError| refused(&error.to_string()))
+}
+
+fn refused(what: &str) -> Status {
+    Status::unauthenticated(format!(
+        "{what}: calls carry `authorization: Bearer temper_…`, which `temper` and workers take from \
+         TEMPER_TOKEN_FILE or TEMPER_TOKEN"
+    ))
 }

@@ -9,6 +9,9 @@ pub enum Audience {
     Everybody,
     /// Tokens of these roles.
     Roles(&'static [Role]),
+    /// Tokens of these roles, which the message may carry in place of the header: whoever calls these
+    /// methods can send no header. The service asks [`carried`](super::carried).
+    Carried(&'static [Role]),
 }
 
 /// Reads of any kind.
@@ -19,6 +22,8 @@ const STEER: Audience = Audience::Roles(&[Role::Submitter, Role::Admin]);
 const WORK: Audience = Audience::Roles(&[Role::Worker]);
 /// Tokens and the audit log.
 const ADMINISTER: Audience = Audience::Roles(&[Role::Admin]);
+/// How much there is to do, for what starts workers.
+const SCALE: Audience = Audience::Carried(&Role::ALL);
 /// Health is asked for by what starts and watches processes, the protocol by tools.
 const PUBLIC: Audience = Audience::Everybody;
 
@@ -92,6 +97,15 @@ const TABLE: &[(&str, &[(&str, Audience)])] = &[
         ],
     ),
     (
+        "externalscaler.ExternalScaler",
+        &[
+            ("IsActive", SCALE),
+            ("StreamIsActive", SCALE),
+            ("GetMetricSpec", SCALE),
+            ("GetMetrics", SCALE),
+        ],
+    ),
+    (
         "grpc.health.v1.Health",
         &[("Check", PUBLIC), ("List", PUBLIC), ("Watch", PUBLIC)],
     ),
@@ -111,6 +125,7 @@ const STREAMS: &[(&str, &str)] = &[
     ("temper.v1.JobService", "GetArtifact"),
     ("temper.v1.JobService", "GetLogs"),
     ("temper.v1.ResultsService", "Export"),
+    ("externalscaler.ExternalScaler", "StreamIsActive"),
     ("grpc.health.v1.Health", "Watch"),
     (
         "grpc.reflection.v1.ServerReflection",
@@ -181,8 +196,9 @@ fn entry(path: &str) -> Option<(&'static str, &'static str, Audience)> {
 impl Audience {
     /// The roles, for people: `viewer, submitter or admin`.
     pub(super) fn roles(self) -> String {
-        let Self::Roles(roles) = self else {
-            return "everybody".to_owned();
+        let roles = match self {
+            Self::Everybody => return "everybody".to_owned(),
+            Self::Roles(roles) | Self::Carried(roles) => roles,
         };
         let names: Vec<_> = roles.iter().map(|role| role.as_str()).collect();
         match names.split_last() {

@@ -31,7 +31,7 @@ pub enum Wildness {
 pub struct Words(HashMap<String, Vec<String>>);
 
 impl Words {
-    /// Adds values for fields of this name.
+    /// Adds values for fields of this name: of a map entries, `KEY=VALUE`.
     #[must_use]
     pub fn with(mut self, field: &str, words: &[&str]) -> Self {
         let known = self.0.entry(field.to_owned()).or_default();
@@ -107,7 +107,22 @@ fn meant(
     inner: Option<&BoxedStrategy<Value>>,
 ) -> Option<BoxedStrategy<Value>> {
     let one = match (of.kind(), inner) {
-        _ if of.is_map() => return None,
+        _ if of.is_map() => {
+            let entries = words.of(of)?.iter().filter_map(|word| word.split_once('='));
+            let entry = |(key, value): (&str, &str)| {
+                (
+                    MapKey::String(key.to_owned()),
+                    Value::String(value.to_owned()),
+                )
+            };
+            let entries: Vec<_> = entries.map(entry).collect();
+            let most = entries.len();
+            let maps = subsequence(entries, 1..=most);
+            return Some(
+                maps.prop_map(|some| Value::Map(some.into_iter().collect()))
+                    .boxed(),
+            );
+        }
         (_, Some(inner)) => inner.clone(),
         (Kind::Bool, _) => any::<bool>().prop_map(Value::Bool).boxed(),
         (Kind::Enum(numbers), _) => {

@@ -36,6 +36,7 @@ fn may(role: Role, path: &str) -> bool {
     match service {
         "temper.v1.WorkerService" => role == Worker,
         "temper.v1.AdminService" => role == Admin,
+        "externalscaler.ExternalScaler" => true,
         // It only reads.
         "temper.v1.ResultsService" => [Viewer, Submitter, Admin].contains(&role),
         _ if reads.iter().any(|verb| method.starts_with(verb)) => {
@@ -51,7 +52,7 @@ fn every_method_of_every_service_is_open_to_its_roles_alone() {
     assert!(paths.len() >= 22, "{paths:?}");
     let mut wrong = BTreeMap::new();
     for path in &paths {
-        let Some(Audience::Roles(roles)) = audience(path) else {
+        let Some(Audience::Roles(roles) | Audience::Carried(roles)) = audience(path) else {
             wrong.insert(path.clone(), "is not in the table of methods".to_owned());
             continue;
         };
@@ -62,6 +63,14 @@ fn every_method_of_every_service_is_open_to_its_roles_alone() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn messages_carry_tokens_to_the_scaler_alone() {
+    for path in methods(temper_proto::DESCRIPTORS) {
+        let carries = matches!(audience(&path), Some(Audience::Carried(_)));
+        assert_eq!(carries, path.starts_with("/externalscaler."), "{path}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod attempts;
 mod changes;
 mod claims;
 mod dashboards;
+mod demand;
 mod failures;
 mod janitor;
 mod lab;

@@ -134,8 +134,11 @@ topologySpreadConstraints:
         app.kubernetes.io/component: {{ .component }}
 {{- end }}
 
-{{/* Where metrics are told, and to whom. */}}
-{{- define "temper.metrics" -}}
+{{/* Where spans are sent; where metrics are told, and to whom. */}}
+{{- define "temper.telemetry" -}}
+{{- with .Values.tracing.endpoint }}
+- {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ . | quote }}}
+{{- end }}
 {{- if .Values.metrics.existingSecret }}
 - {name: TEMPER_METRICS, value: "0.0.0.0:9464"}
 - {name: TEMPER_METRICS_TOKEN_FILE, value: /etc/temper/metrics/token}

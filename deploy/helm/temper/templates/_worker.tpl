@@ -1,3 +1,10 @@
+{{/* What workers of a class bear; of a dict of its name and its values. */}}
+{{- define "temper.classLabels" -}}
+{{- $labels := list (printf "class=%s" .name) }}
+{{- range $key, $value := .class.labels }}{{ $labels = append $labels (printf "%s=%s" $key $value) }}{{ end }}
+{{- join "," $labels }}
+{{- end }}
+
 {{/* The pod of a class of workers; of a dict of the chart, the class's name, its values, and a restart policy.
      Its health is its process: it ends when it is refused or breaks, and the coordinator judges its heartbeats. SIGTERM is the
      drain, so that no preStop is needed; it takes as long as a step and a checkpoint, and at most twice the grace. */}}
@@ -28,11 +35,17 @@ spec:
           valueFrom:
             fieldRef: {fieldPath: metadata.name}
         - {name: TEMPER_COORDINATOR, value: {{ include "temper.coordinatorUrl" $root | quote }}}
+        {{- if $root.Values.keda.enabled }}
+        # Where KEDA can read it, which asks the coordinator by it.
+        - name: TEMPER_TOKEN
+          valueFrom:
+            secretKeyRef: {name: {{ $root.Values.workers.token.existingSecret }}, key: {{ $root.Values.workers.token.key }}}
+        - {name: TEMPER_EXIT_WHEN_IDLE, value: {{ $root.Values.keda.exitWhenIdle | quote }}}
+        {{- else }}
         - {name: TEMPER_TOKEN_FILE, value: /etc/temper/token/token}
+        {{- end }}
         - {name: TEMPER_DEVICE, value: {{ $class.device | quote }}}
-        {{- $labels := list (printf "class=%s" .name) }}
-        {{- range $key, $value := $class.labels }}{{ $labels = append $labels (printf "%s=%s" $key $value) }}{{ end }}
-        - {name: TEMPER_WORKER_LABELS, value: {{ join "," $labels | quote }}}
+        - {name: TEMPER_WORKER_LABELS, value: {{ include "temper.classLabels" (dict "name" .name "class" $class) | quote }}}
         - {name: TEMPER_CHECKPOINT_EVERY, value: {{ $class.checkpointEvery | quote }}}
         # Twice of it, and what a container takes to end, fit before SIGKILL.
         - {name: TEMPER_GRACE, value: "{{ div (sub $class.gracePeriodSeconds 15) 2 }}s"}
@@ -50,7 +63,7 @@ spec:
         {{- end }}
         {{- include "temper.hub" $root | nindent 8 }}
         {{- include "temper.logs" $root | nindent 8 }}
-        {{- include "temper.metrics" $root | nindent 8 }}
+        {{- include "temper.telemetry" $root | nindent 8 }}
       {{- include "temper.storeCredentials" $root | nindent 6 }}
       {{- if $root.Values.metrics.existingSecret }}
       ports: {{ include "temper.metricsPort" $root | nindent 8 }}
@@ -60,7 +73,9 @@ spec:
         - {name: tmp, mountPath: /tmp}
         {{- include "temper.metricsMount" $root | nindent 8 }}
         - {name: cache, mountPath: /var/lib/temper/cache}
+        {{- if not $root.Values.keda.enabled }}
         - {name: token, mountPath: /etc/temper/token, readOnly: true}
+        {{- end }}
         {{- include "temper.storeMount" $root | nindent 8 }}
         {{- if $root.Values.tls.existingSecret }}
         - {name: ca, mountPath: /etc/temper/ca, readOnly: true}
@@ -77,11 +92,13 @@ spec:
       {{- else }}
       emptyDir: {sizeLimit: {{ $class.cache.sizeLimit }}}
       {{- end }}
+    {{- if not $root.Values.keda.enabled }}
     - name: token
       secret:
         secretName: {{ $root.Values.workers.token.existingSecret }}
         defaultMode: 0440
         items: [{key: {{ $root.Values.workers.token.key }}, path: token}]
+    {{- end }}
     {{- include "temper.storeVolume" $root | nindent 4 }}
     {{- with $root.Values.tls.existingSecret }}
     # The certificate of the authority alone: the servers' key is not the workers' to see.
