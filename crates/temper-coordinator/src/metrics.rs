@@ -14,11 +14,12 @@ use temper_service::{
     metrics::{Collect, Metric, connections, counter, gauge},
     status,
 };
-use temper_store::{AttemptOutcome, QueueStanding, Store};
-use tokio::sync::Mutex;
+use temper_store::{AttemptOutcome, QueueStanding, Store, StoreError};
+use tokio::{sync::Mutex, time::timeout};
 
 const JOBS: &str = "temper_queue_jobs";
 const OLDEST: &str = "temper_queue_oldest_age_seconds";
+const HELD: &str = "temper_held_jobs";
 const ATTEMPTS: &str = "temper_attempts_total";
 const LOST: &str = "temper_leases_lost_total";
 const RESCUES: &str = "temper_rescues_total";
@@ -35,6 +36,10 @@ pub const METRICS: &[Metric] = &[
         "Age of the oldest of these jobs: since it was asked for, of leased ones since the lease was given; \
          0 where there is none.",
     ),
+    gauge(
+        HELD,
+        "Jobs that workers hold, by the kind of device that they have, whatever the jobs ask for.",
+    ),
     counter(
         ATTEMPTS,
         "Attempts that have ended, by outcome and, of failed ones, by class.",
@@ -48,6 +53,10 @@ pub const METRICS: &[Metric] = &[
 
 /// So long what was read of the queue is told again: a scrape costs a look at everything that waits.
 const FRESH: Duration = Duration::from_secs(5);
+
+/// How long the database may take to answer: less than a scrape waits, so that what is told is not what was
+/// true once.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Begins the counters at 0, so that their first steps are seen as such.
 pub fn begin() {
@@ -105,18 +114,29 @@ impl Gauges {
         if read.is_some_and(|read| read.elapsed() < FRESH) {
             return;
         }
-        match self.store.queue_standing().await {
-            Ok(standing) => tell(|kind, state| of(&standing, kind, state)),
-            Err(error) => {
-                tracing::warn!(
-                    error = status::chain(&error),
-                    "the queue cannot be measured"
-                );
-                // Better nothing than what was true once.
-                tell(|_, _| (f64::NAN, f64::NAN));
-            }
+        let error = match timeout(PATIENCE, self.measure()).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(status::chain(&error)),
+            Err(_) => Some("the database does not answer".to_owned()),
+        };
+        if let Some(error) = error {
+            tracing::warn!(error, "the queue cannot be measured");
+            // Better nothing than what was true once.
+            tell(|_, _| (f64::NAN, f64::NAN));
+            tell_held(|_| f64::NAN);
         }
         *read = Some(Instant::now());
+    }
+
+    async fn measure(&self) -> Result<(), StoreError> {
+        let standing = self.store.queue_standing().await?;
+        let held = self.store.lease_standing().await?;
+        tell(|kind, state| of(&standing, kind, state));
+        tell_held(|kind| {
+            let found = held.iter().find(|held| held.device_kind == kind);
+            found.map_or(0.0, |held| float(held.jobs))
+        });
+        Ok(())
     }
 }
 
@@ -139,13 +159,24 @@ fn tell(value: impl Fn(Option<DeviceKind>, JobState) -> (f64, f64)) {
     }
 }
 
+/// Sets the gauge of what is held, by kind of device.
+fn tell_held(value: impl Fn(DeviceKind) -> f64) {
+    for kind in DeviceKind::ALL {
+        metrics::gauge!(HELD, "device_class" => kind.as_str()).set(value(kind));
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+fn float(count: u64) -> f64 {
+    count as f64
+}
+
 /// Jobs and age of one kind and state.
 fn of(standing: &[QueueStanding], kind: Option<DeviceKind>, state: JobState) -> (f64, f64) {
     let found = standing
         .iter()
         .find(|row| row.device_kind == kind && row.state == state);
-    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
     found.map_or((0.0, 0.0), |row| {
-        (row.jobs as f64, row.oldest.as_secs_f64())
+        (float(row.jobs), row.oldest.as_secs_f64())
     })
 }

@@ -63,7 +63,7 @@ pub use queue::Fitness;
 pub use ready::JobReady;
 pub use restore::Restored;
 pub use roles::{READER, RESULTS, RolePasswords, Verifier};
-pub use standing::{Connections, QueueStanding};
+pub use standing::{Connections, LeaseStanding, QueueStanding};
 pub use store::Store;
 pub use sweep::{
     BREAKER, JobCounts, NewSweep, SweepChanges, SweepCreated, SweepCursor, SweepExtension,

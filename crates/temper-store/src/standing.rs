@@ -22,6 +22,15 @@ pub struct QueueStanding {
     pub oldest: Duration,
 }
 
+/// Jobs that workers with one kind of device hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseStanding {
+    /// The kind of their devices.
+    pub device_kind: DeviceKind,
+    /// How many.
+    pub jobs: u64,
+}
+
 /// Connections to the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Connections {
@@ -59,6 +68,27 @@ impl Store {
             })
         });
         standing.collect()
+    }
+
+    /// How many jobs are held, by the kind of device that holds them. Of kinds that hold none there is no entry.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn lease_standing(&self) -> Result<Vec<LeaseStanding>, StoreError> {
+        let rows = sqlx::query!(
+            r#"SELECT worker.device_kind AS "device_kind!", count(*) AS "jobs!"
+            FROM temper.lease JOIN temper.worker ON worker.incarnation = lease.incarnation
+            GROUP BY worker.device_kind"#
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let held = rows.into_iter().map(|row| {
+            Ok(LeaseStanding {
+                device_kind: named(DeviceKind::from_name, &row.device_kind, "kind of device")?,
+                jobs: stored(row.jobs, "count")?,
+            })
+        });
+        held.collect()
     }
 
     /// How the connections stand.

@@ -12,6 +12,7 @@ use temper_service::{
     metrics::{DATABASE, MetricsArgs, PROCESS},
     testing::{scrape, value},
 };
+use temper_store::testing::tables;
 
 use crate::house::{Hand, House};
 
@@ -97,6 +98,17 @@ async fn queue_and_connections_are_told_as_they_are_now() -> anyhow::Result<()> 
         kinds.iter().all(|series| value(&told, series).is_some()),
         "{told}"
     );
+    house.close().await
+}
+
+#[tokio::test]
+async fn queue_that_cannot_be_read_is_not_told_as_it_was_once() -> anyhow::Result<()> {
+    let (house, address) = house().await?;
+    house.submit("").await?;
+    let held = tables::lock(house.store()).await?;
+    let told = scrape(address).await?;
+    ensure!(jobs(&told, "queued").is_some_and(f64::is_nan), "{told}");
+    drop(held);
     house.close().await
 }
 

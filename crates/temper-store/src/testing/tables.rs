@@ -306,3 +306,15 @@ pub async fn role_password(store: &Store, role: &str) -> Result<Option<String>, 
     let query = sqlx::query_scalar("SELECT rolpassword FROM pg_authid WHERE rolname = $1");
     Ok(query.bind(role).fetch_one(&store.pool).await?)
 }
+
+/// Keeps everybody else from reading or writing leases until it is dropped, as a database does that hangs.
+///
+/// # Errors
+/// When the database fails.
+pub async fn lock(store: &Store) -> Result<impl Send + use<>, StoreError> {
+    let mut tx = store.begin().await?;
+    sqlx::raw_sql("LOCK TABLE temper.lease IN ACCESS EXCLUSIVE MODE")
+        .execute(&mut *tx)
+        .await?;
+    Ok(tx)
+}

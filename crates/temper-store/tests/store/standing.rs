@@ -6,7 +6,7 @@ use temper_core::{
     placement::{DeviceKind, Placement},
     trace::TraceParent,
 };
-use temper_store::QueueStanding;
+use temper_store::{LeaseStanding, QueueStanding};
 
 use crate::lab::{Lab, Submission, spec};
 
@@ -43,6 +43,24 @@ async fn queue_stands_by_what_its_jobs_ask_for_and_where_they_are() -> Result<()
         (Some(DeviceKind::Cuda), JobState::Queued, 2),
     ];
     assert_eq!(standing(&lab).await?, expected);
+    Ok(())
+}
+
+#[tokio::test]
+async fn held_jobs_are_those_of_the_kind_of_device_that_holds_them() -> Result<()> {
+    let lab = Lab::new().await?;
+    lab.submit(&spec(0..2)).await?;
+    assert_eq!(lab.store().lease_standing().await?, []);
+    for name in ["a", "b"] {
+        let worker = lab.worker(name).await?;
+        lab.claim(worker).await?;
+    }
+    // They ask for no kind of device, and have got this one.
+    let held = LeaseStanding {
+        device_kind: DeviceKind::Cpu,
+        jobs: 2,
+    };
+    assert_eq!(lab.store().lease_standing().await?, [held]);
     Ok(())
 }
 
