@@ -9,7 +9,7 @@ use temper_core::{
 
 use super::{Claim, LeaseRef, lease_hold};
 use crate::{
-    AttemptOutcome, Checkpoint, JobId, Store, StoreError,
+    Checkpoint, JobId, Store, StoreError,
     artifact::ArtifactRecord,
     epoch::epochs_note,
     queue::queue_lock,
@@ -25,6 +25,8 @@ struct ClaimRecord {
     /// The model to measure, of an evaluation.
     artifact: Option<ArtifactRecord>,
     trace: Option<Vec<u8>>,
+    /// Whether the attempt before was lost.
+    rescues: bool,
 }
 
 /// What a look at the queue comes to.
@@ -114,22 +116,8 @@ impl Store {
             checkpoints,
             artifact: artifact.transpose()?,
             trace: record.trace.as_deref().and_then(TraceParent::from_bytes),
-            rescues: lease.fence > 1 && self.attempt_was_lost(job, lease.fence - 1).await?,
+            rescues: record.rescues,
         })
-    }
-
-    /// Whether the attempt under this fence ended as lost.
-    async fn attempt_was_lost(&self, job: JobId, fence: i64) -> Result<bool, StoreError> {
-        Ok(sqlx::query_scalar!(
-            r#"SELECT EXISTS (
-                SELECT FROM temper.attempt WHERE job_id = $1 AND fence = $2 AND outcome = $3
-            ) AS "lost!""#,
-            job.0,
-            fence,
-            AttemptOutcome::Lost.as_str(),
-        )
-        .fetch_one(&self.pool)
-        .await?)
     }
 
     /// Deletes the epochs that the worker is going to train again.
@@ -197,6 +185,7 @@ async fn job_claim(
             spec,
             artifact,
             trace: row.trace_parent,
+            rescues: row.rescues,
         })),
         _ => Look::Limited(row.queue),
     })

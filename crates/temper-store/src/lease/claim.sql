@@ -67,7 +67,11 @@ WITH RECURSIVE line AS (
 SELECT next.queue_id AS "queue!", claimed.id AS "id?", claimed.key AS "key?",
     claimed.fence AS "fence?", claimed.spec AS "spec?: Json<JobSpec>",
     measured.path AS "path?", measured.sha256 AS "sha256?", measured.size AS "size?",
-    claimed.trace_parent AS "trace_parent?"
+    claimed.trace_parent AS "trace_parent?",
+    (
+        SELECT before.outcome = 'lost' FROM temper.attempt AS before
+        WHERE before.job_id = claimed.id AND before.number = claimed.attempts - 1
+    ) IS TRUE AS "rescues!"
 FROM next LEFT JOIN claimed ON true
 LEFT JOIN LATERAL (
     SELECT artifact.path, artifact.sha256, artifact.size
