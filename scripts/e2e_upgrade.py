@@ -27,6 +27,8 @@ def main(wanted: Optional[str]) -> int:
     """Builds both, runs the harness, and returns its status."""
     try:
         old = git("rev-parse", "--short", f"{wanted or default()}^{{commit}}")
+        if old == git("rev-parse", "--short", "HEAD"):
+            raise RuntimeError(f"{old} is what is checked out: name an older commit")
         if version(old) != version("HEAD"):
             raise RuntimeError(f"results of {old} are of version {version(old)}, today's of {version('HEAD')}")
         programs = build(old)
@@ -40,8 +42,9 @@ def main(wanted: Optional[str]) -> int:
 
 def default() -> str:
     """The release before this one, as far as the repository tells."""
-    tags = git("tag", "--sort=-creatordate", "--merged", "HEAD").splitlines()
-    old = tags[0] if tags else git("log", "-1", "--format=%H", "--", "proto/baseline.binpb")
+    # At a release HEAD bears its tag, and made the baseline.
+    tags = git("tag", "--sort=-creatordate", "--merged", "HEAD~1").splitlines()
+    old = tags[0] if tags else git("log", "-1", "--format=%H", "HEAD~1", "--", "proto/baseline.binpb")
     if version(old) == version("HEAD"):
         return old
     text = f"RESULT_VERSION: u32 = {version('HEAD')}"

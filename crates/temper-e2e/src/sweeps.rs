@@ -2,6 +2,9 @@
 
 use temper_proto::v1;
 
+/// Epochs of a training of [`tiny`].
+pub const EPOCHS: u32 = 2;
+
 /// A sweep of `mobilenetv2` on a few `fashion-mnist` images of 32 pixels, `fixed` at 2/255, with
 /// these seeds.
 #[must_use]
@@ -23,7 +26,7 @@ pub fn tiny(seeds: impl IntoIterator<Item = u64>) -> v1::CreateSweepRequest {
             ..v1::Hyperparameters::default()
         }],
         training: Some(v1::TrainingSettings {
-            epochs: Some(2),
+            epochs: Some(EPOCHS),
             attack: attack(1),
             ..v1::TrainingSettings::default()
         }),

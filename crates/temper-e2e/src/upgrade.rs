@@ -27,7 +27,8 @@ use tokio::{
 
 use crate::{
     chaos::{
-        check::{self, Findings},
+        self, Settings,
+        check::{self, Findings, Reference},
         cluster::{PATIENCE, PAUSE},
         look::Look,
     },
@@ -59,11 +60,18 @@ struct Site {
 }
 
 /// Runs a sweep by the old coordinator and a new worker, over tables that the new release has brought up to
-/// date, then another one by the new coordinator and an old worker. Gives the jobs, and what is wrong.
+/// date, then another one by the new coordinator and an old worker. Gives the jobs, and what is wrong: results
+/// must be those of a third run of the same, which is all of the new release.
 ///
 /// # Errors
 /// When a sweep does not come to its end.
 pub async fn run(releases: &Releases) -> anyhow::Result<(usize, Findings)> {
+    let reference = chaos::calm(Settings {
+        cells: 2 * CELLS,
+        epochs: sweeps::EPOCHS,
+        ..Settings::real(0)
+    });
+    let reference = reference.await.context("the new release by itself")?;
     let folder = tempfile::Builder::new()
         .prefix("temper-upgrade-")
         .permissions(Permissions::from_mode(0o755))
@@ -79,7 +87,7 @@ pub async fn run(releases: &Releases) -> anyhow::Result<(usize, Findings)> {
         folder,
     };
     let logs = format!("logs are in {}", site.folder.path().display());
-    let done = site.work(releases).await.context(logs)?;
+    let done = site.work(releases, &reference).await.context(logs)?;
     let folder = site.folder.path().to_owned();
     drop(site);
     postgres.stop().await?;
@@ -88,7 +96,11 @@ pub async fn run(releases: &Releases) -> anyhow::Result<(usize, Findings)> {
 }
 
 impl Site {
-    async fn work(&mut self, releases: &Releases) -> anyhow::Result<(usize, Findings)> {
+    async fn work(
+        &mut self,
+        releases: &Releases,
+        reference: &Reference,
+    ) -> anyhow::Result<(usize, Findings)> {
         // It makes its own tables: those of its release.
         self.start_coordinator(&releases.old)?;
         self.wait_migrated().await?;
@@ -97,14 +109,18 @@ impl Site {
         let submitter = processes::token(&self.store, Role::Submitter).await?;
         self.start_worker(&releases.new, "new", &worker)?;
         self.sweep(&submitter, 0..CELLS).await?;
-        self.worker = None;
-        self.coordinator = None;
+        // The next ones take their places, and the address.
+        for process in [&mut self.worker, &mut self.coordinator] {
+            if let Some(mut old) = process.take() {
+                old.kill().await?;
+            }
+        }
         self.start_coordinator(&releases.new)?;
         self.start_worker(&releases.old, "old", &worker)?;
         self.sweep(&submitter, CELLS..2 * CELLS).await?;
         let tables = Tables::read(&self.store).await?;
         let jobs = usize::try_from(4 * CELLS)?;
-        let mut findings = check::tables(&tables, jobs, &check::results_of(&tables));
+        let mut findings = check::tables(&tables, jobs, reference);
         let objects = processes::objects(self.folder.path());
         let objects = temper_service::objects::Objects::open(&objects)?;
         check::objects(&mut findings, &tables, &objects).await?;

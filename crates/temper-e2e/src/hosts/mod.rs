@@ -94,8 +94,13 @@ pub async fn run(plan: Plan, against: Against<'_>) -> anyhow::Result<Report> {
     let (mut site, slow) = Site::start(plan.settings.size).await?;
     let prefix = site.network.prefix().to_owned();
     let logs = format!("logs are in {}", site.folder().display());
-    let report = work(&mut site, plan, against, slow).await.context(logs);
-    let is_right = report.as_ref().is_ok_and(|r| r.findings.wrong.is_empty());
+    let report = work(&mut site, plan, against, slow)
+        .await
+        .context(logs.clone());
+    let is_right = report.as_ref().is_ok_and(|report| report.verdict().is_ok());
+    if report.is_ok() && !is_right {
+        tracing::error!("{logs}");
+    }
     site.stop(is_right).await?;
     let left = network::namespaces(&prefix)?;
     ensure!(left.is_empty(), "namespaces are left: {left:?}");

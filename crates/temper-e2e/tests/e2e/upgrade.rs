@@ -29,6 +29,14 @@ async fn peers_that_know_the_committed_protocol_alone_run_a_sweep() -> anyhow::R
         },
         ..Settings::short(0).calm()
     };
+    let alone = Settings {
+        size: Size {
+            workers: 1,
+            ..settings.size
+        },
+        ..settings
+    };
+    let reference = chaos::calm(alone).await?;
     let news = relay::news(&relay::baseline()?)?;
     println!("since the baseline: {} ({})", news.len(), news.join(" "));
     let cluster = Cluster::start(settings.size).await?;
@@ -51,7 +59,7 @@ async fn peers_that_know_the_committed_protocol_alone_run_a_sweep() -> anyhow::R
         &cluster.store,
         &cluster.objects(),
         settings,
-        Against::Nothing,
+        Against::Run(&reference),
     )
     .await?;
     findings.verdict()?;
