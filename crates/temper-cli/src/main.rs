@@ -15,7 +15,7 @@ mod up;
 use std::process::ExitCode;
 
 use clap::Parser;
-use temper_service::telemetry::{self, Telemetry};
+use temper_service::telemetry::{self, Telemetry, TelemetryError};
 
 use commands::Command;
 
@@ -32,7 +32,7 @@ struct Cli {
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    let outcome = match cli.telemetry.init() {
+    let outcome = match init(cli.telemetry) {
         Ok(()) => cli.command.run().await,
         Err(error) => Err(error.into()),
     };
@@ -41,6 +41,21 @@ async fn main() -> ExitCode {
         eprintln!("temper: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// Where spans go is set for all programs of a user, not for this one: an address that is none does not keep
+/// somebody from a list of sweeps.
+fn init(mut telemetry: Telemetry) -> Result<(), TelemetryError> {
+    match telemetry.init() {
+        Err(TelemetryError::Traces(error)) => {
+            telemetry.otlp = None;
+            telemetry.init()?;
+            let error = error.to_string();
+            tracing::warn!(error, "no spans are sent");
+            Ok(())
+        }
+        done => done,
+    }
 }
 
 #[cfg(test)]

@@ -36,6 +36,9 @@ use crate::Shared;
 /// Largest request: a sweep with the longest axes fits many times.
 const MAX_REQUEST_BYTES: usize = 16 << 20;
 
+/// Largest message about a trigger, which is a few short lines.
+const MAX_TRIGGER_BYTES: usize = 64 << 10;
+
 /// Adds the coordinator's services.
 pub fn services(server: Server, shared: &Arc<Shared>) -> Server {
     let sweeps = SweepServiceServer::new(sweep::Sweeps(Arc::clone(shared)));
@@ -48,7 +51,8 @@ pub fn services(server: Server, shared: &Arc<Shared>) -> Server {
         .with(jobs.max_decoding_message_size(MAX_REQUEST_BYTES))
         .with(workers.max_decoding_message_size(MAX_REQUEST_BYTES))
         .with(admin)
-        .with(scaler)
+        // Strangers' messages are read, too: the token is in them.
+        .with(scaler.max_decoding_message_size(MAX_TRIGGER_BYTES))
 }
 
 fn refused(error: StoreError) -> Status {

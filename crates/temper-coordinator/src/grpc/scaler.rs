@@ -30,6 +30,8 @@ use crate::{Shared, submit::check_labels};
 const JOBS: &str = "jobs";
 /// How often a stream looks.
 const INTERVAL: Duration = Duration::from_secs(5);
+/// How long a stream lasts: whoever listens comes back, with a token that is good still.
+const STREAM: Duration = Duration::from_mins(10);
 
 const FIELD: &str = "scaled_object_ref.scaler_metadata";
 const TOKEN: &str = "tokenFromEnv";
@@ -101,8 +103,11 @@ impl ExternalScaler for Scaler {
                 time::sleep(INTERVAL).await;
             }
         });
-        // It ends with the coordinator: whoever listens asks another one.
-        let changes = changes.take_until(stop.cancelled_owned());
+        let end = async move {
+            // With the coordinator: whoever listens asks another one.
+            let _ = time::timeout(STREAM, stop.cancelled()).await;
+        };
+        let changes = changes.take_until(end);
         Ok(Response::new(Box::pin(changes)))
     }
 

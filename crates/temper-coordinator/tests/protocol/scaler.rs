@@ -81,7 +81,7 @@ async fn scaler_counts_what_waits_and_what_is_held() -> anyhow::Result<()> {
         .report(&job.lease.clone().unwrap_or_default(), &[0, 1])
         .await?;
     worker.complete(&job, b"model").await?;
-    // Its evaluation, of which nobody of this class is capable.
+    // Its evaluation, for which any device does.
     ensure!(keda.jobs().await? == (1, true));
     keda.says("deviceKind", "cuda");
     ensure!(keda.jobs().await? == (1, true));

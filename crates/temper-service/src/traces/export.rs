@@ -39,6 +39,9 @@ pub enum TracesError {
 /// go on sending while that one ends.
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 
+/// Events of a span at most, the first ones: what a worker logs of a job of hundreds of epochs.
+const EVENTS: u32 = 2048;
+
 /// Sends spans in batches to the collector at `endpoint`. Variables of OpenTelemetry's specification
 /// (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_SAMPLER`, …) say the rest.
 pub fn provider(endpoint: &str) -> Result<SdkTracerProvider, TracesError> {
@@ -63,7 +66,11 @@ pub fn provider(endpoint: &str) -> Result<SdkTracerProvider, TracesError> {
         .with_tonic()
         .with_endpoint(endpoint)
         .build()?;
-    Ok(SdkTracerProvider::builder()
+    let mut provider = SdkTracerProvider::builder();
+    if env::var_os("OTEL_SPAN_EVENT_COUNT_LIMIT").is_none() {
+        provider = provider.with_max_events_per_span(EVENTS);
+    }
+    Ok(provider
         .with_batch_exporter(Telling {
             exporter,
             failing: AtomicBool::new(false),
