@@ -22,7 +22,10 @@ use temper_service::{
     stop::{Stop, Tasks},
 };
 use temper_store::{Store, StoreError};
-use tokio::{sync::watch, time};
+use tokio::{
+    sync::{Semaphore, watch},
+    time,
+};
 
 pub use metrics::METRICS;
 
@@ -53,8 +56,11 @@ struct Shared {
     objects: Objects,
     config: Config,
     stop: Stop,
-    /// Changes when a job may have become ready.
-    ready: watch::Receiver<()>,
+    /// Changes when a job may have become ready; those who listen are the calls that wait for one.
+    ready: watch::Sender<()>,
+    /// Whoever has waited looks again in turn, so that however many wait, half of the connections are left
+    /// to those who have work.
+    looks: Semaphore,
 }
 
 /// The hub by what the environment says (see [`temper_hub`]), with the patience of somebody who waits
@@ -88,19 +94,20 @@ pub async fn run(config: Config, server: Server, stop: Stop) -> anyhow::Result<(
     };
     let Some(store) = opened else { return Ok(()) };
     let objects = Objects::open(&config.object_store)?;
-    let (wake, ready) = watch::channel(());
+    let looks = usize::try_from(config.connections / 2)?.max(1);
     let shared = Arc::new(Shared {
         store,
         objects,
         config,
         stop: stop.clone(),
-        ready,
+        ready: watch::Sender::new(()),
+        looks: Semaphore::new(looks),
     });
     let tasks = Tasks::new(&stop);
     // All end with the graceful stop; the janitor finishes the batch in hand first, unless cut.
     tasks.spawn("reaper", reaper::run(Arc::clone(&shared)));
     tasks.spawn("janitor", janitor::run(Arc::clone(&shared)));
-    tasks.spawn("wake", wake::run(Arc::clone(&shared), wake));
+    tasks.spawn("wake", wake::run(Arc::clone(&shared)));
     let tokens = Arc::new(access::Tokens(shared.store.clone()));
     metrics::begin();
     let gauges = Arc::new(metrics::Gauges::new(shared.store.clone()));

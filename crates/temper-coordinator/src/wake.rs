@@ -3,27 +3,27 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::watch, time};
+use tokio::time;
 
 use crate::Shared;
 
 /// How long one wait lasts at most, and the pause before listening is tried again.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Tells `wake` of every announcement, until the graceful stop.
-pub async fn run(shared: Arc<Shared>, wake: watch::Sender<()>) {
+/// Passes on every announcement, until the graceful stop.
+pub async fn run(shared: Arc<Shared>) {
     tokio::select! {
         () = shared.stop.graceful.cancelled() => {}
-        () = listen(&shared, &wake) => {}
+        () = listen(&shared) => {}
     }
 }
 
-async fn listen(shared: &Shared, wake: &watch::Sender<()>) {
+async fn listen(shared: &Shared) {
     loop {
         match shared.store.job_ready().await {
             Ok(mut ready) => loop {
                 if ready.wait(INTERVAL).await {
-                    wake.send_replace(());
+                    shared.ready.send_replace(());
                 }
             },
             Err(error) => {

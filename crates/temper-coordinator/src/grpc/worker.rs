@@ -25,8 +25,10 @@ use crate::{Shared, metrics, submit};
 
 /// Longest wait of a Lease call.
 const MAX_WAIT: Duration = Duration::from_secs(30);
-/// How often a waiting Lease call looks by itself, should a wake-up be lost.
+/// How often a waiting Lease call looks by itself, should a wake-up be lost; where more than a few hundred
+/// wait, as often as comes to one look each 5 ms over all of them.
 const POLL: Duration = Duration::from_secs(2);
+const POLL_OF_ONE: Duration = Duration::from_millis(5);
 /// Longest message of a failure that is kept, in characters.
 const MAX_MESSAGE: usize = 4000;
 
@@ -266,24 +268,30 @@ impl Workers {
     /// Claims a job, waiting for one at most so long, and not beyond the graceful stop.
     async fn claim(&self, worker: WorkerRef, wait: Duration) -> Result<Option<Claim>, Status> {
         let deadline = Instant::now() + wait;
-        let mut ready = self.0.ready.clone();
+        let Shared { ready, looks, .. } = &*self.0;
+        let mut news = ready.subscribe();
+        let mut turn = None;
         loop {
             // Seen before the claim, so that what becomes ready during it is not missed.
-            ready.mark_unchanged();
+            news.mark_unchanged();
             let claim = self.0.store.lease_claim(worker, self.0.config.lease);
             let claim = claim.await.map_err(refused)?;
+            drop(turn);
             let left = deadline.saturating_duration_since(Instant::now());
             if claim.as_ref().is_some_and(|claim| claim.rescues) {
                 metrics::rescued();
             }
-            if claim.is_some() || left.is_zero() || self.0.stop.graceful.is_cancelled() {
+            if claim.is_some() || left.is_zero() {
                 return Ok(claim);
             }
+            let waiting = u32::try_from(ready.receiver_count()).unwrap_or(u32::MAX);
+            let poll = POLL.max(POLL_OF_ONE.saturating_mul(waiting));
             tokio::select! {
-                _ = ready.changed() => {}
-                () = tokio::time::sleep(left.min(POLL)) => {}
-                () = self.0.stop.graceful.cancelled() => {}
+                _ = news.changed() => {}
+                () = tokio::time::sleep(left.min(poll)) => {}
+                () = self.0.stop.graceful.cancelled() => return Ok(None),
             }
+            turn = looks.acquire().await.ok();
         }
     }
 }

@@ -16,8 +16,8 @@ fn short_bench_of_the_queue_does_each_job_once_and_leaves_the_queue_as_deep_as_i
     let said = String::from_utf8(output.stdout)?;
     println!("{said}");
     ensure!(output.status.success(), "it ended with {}", output.status);
-    // What was counted is what is stored, or else it would have failed. Here it is what was wanted: two
-    // rounds of 100 cells, one of them beside pgbench, ahead of the 200 that wait.
+    // What was counted is what is stored, or else it would have failed. Here it is what was wanted: three
+    // rounds of 100 cells, one of them by turns with pgbench and one beside idle workers, ahead of the 200 that wait.
     let last = said.lines().last().context("it said nothing")?;
     ensure!(last.starts_with("bench-queue: ok short "), "{last}");
     let number = |name: &str| -> anyhow::Result<u32> {
@@ -34,9 +34,17 @@ fn short_bench_of_the_queue_does_each_job_once_and_leaves_the_queue_as_deep_as_i
     // instead of the evaluation.
     let (trainings, evaluations) = (number("trainings")?, number("evaluations")?);
     ensure!(
-        trainings + evaluations == 400 && (200..250).contains(&trainings),
+        trainings + evaluations == 600 && (300..350).contains(&trainings),
         "{last}"
     );
+    for figure in [
+        "heartbeats_per_s=",
+        "fruitless_asks_per_s=",
+        "idle=20 ",
+        "done_job_bytes=",
+    ] {
+        ensure!(said.contains(figure), "no {figure}");
+    }
     // 200 of the 2,000 cells that were looked at have jobs already.
     ensure!(said.contains("jobs_shared=400 (estimated from 4000 jobs)"));
     Ok(())

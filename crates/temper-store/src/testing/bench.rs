@@ -57,6 +57,17 @@ pub struct Written {
     pub dead: i64,
 }
 
+/// Bytes on disk of Temper's tables, with their indexes; logs of attempts are not among them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromRow)]
+pub struct Sizes {
+    /// Of the table of epochs.
+    pub epochs: i64,
+    /// Of that of points.
+    pub points: i64,
+    /// Of all others.
+    pub others: i64,
+}
+
 /// The copies of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
 pub struct Copied {
@@ -117,6 +128,24 @@ pub async fn written(store: &Store) -> Result<Written, StoreError> {
             sum(n_tup_upd + n_tup_del)::bigint AS superseded, sum(n_tup_hot_upd)::bigint AS hot,
             sum(n_dead_tup)::bigint AS dead
         FROM pg_stat_user_tables WHERE schemaname = 'temper'";
+    Ok(sqlx::query_as(query).fetch_one(&store.pool).await?)
+}
+
+/// How large the tables are.
+///
+/// # Errors
+/// When the database fails.
+pub async fn sizes(store: &Store) -> Result<Sizes, StoreError> {
+    let query =
+        "SELECT coalesce(sum(bytes) FILTER (WHERE relname = 'epoch_metric'), 0)::bigint AS epochs,
+            coalesce(sum(bytes) FILTER (WHERE relname = 'evaluation'), 0)::bigint AS points,
+            coalesce(sum(bytes) FILTER (
+                WHERE relname NOT IN ('epoch_metric', 'evaluation', 'attempt_log')
+            ), 0)::bigint AS others
+        FROM (
+            SELECT relname, pg_total_relation_size(relid) AS bytes
+            FROM pg_stat_user_tables WHERE schemaname = 'temper'
+        ) AS relation";
     Ok(sqlx::query_as(query).fetch_one(&store.pool).await?)
 }
 

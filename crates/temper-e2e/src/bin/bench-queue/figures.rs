@@ -151,6 +151,20 @@ impl fmt::Display for Figures {
             per_job(written.hot, jobs),
             written.dead
         )?;
+        writeln!(
+            f,
+            "presence: heartbeats_per_s={:.0} fruitless_asks_per_s={:.0} idle={} jobs_per_s={:.0} kept={:.2}",
+            queue.presence.beats,
+            queue.presence.asks,
+            queue.presence.idle,
+            queue.presence.rate,
+            queue.presence.rate / median(queue.burdened.iter().map(|round| round.rate))
+        )?;
+        writeln!(
+            f,
+            "stored: queued_job_bytes={:.0} done_job_bytes={:.0} epoch_bytes={:.0} point_bytes={:.0}",
+            scale.job_bytes, queue.kept.job, queue.kept.epoch, queue.kept.point
+        )?;
         writeln!(f, "counts: {}", self.counts)
     }
 }
@@ -169,7 +183,7 @@ fn counts(scale: &Scale, tally: &Tally) -> String {
 }
 
 /// The middle one; of an even number the upper.
-fn median(figures: impl Iterator<Item = f64>) -> f64 {
+pub fn median(figures: impl Iterator<Item = f64>) -> f64 {
     let mut figures: Vec<f64> = figures.collect();
     figures.sort_unstable_by(f64::total_cmp);
     figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)

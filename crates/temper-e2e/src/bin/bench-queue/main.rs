@@ -8,7 +8,8 @@
 //! epochs, a model and a summary, updates its row three times and the lease, the attempt and its
 //! evaluation's row once, and deletes the lease. An evaluation is two calls and two such transactions: an
 //! attempt, a lease, five points and a summary, its row twice, the attempt once, the lease
-//! deleted. What workers do besides, heartbeats, checkpoints, logs and bytes, is not in it.
+//! deleted. What workers do besides, heartbeats, checkpoints, logs and bytes, is not in it; heartbeats, and
+//! calls of Lease that find nothing, are measured by themselves at the end, and rounds beside workers that wait.
 //!
 //! **Beside it**, by turns in the same run, `pgbench` writes the same rows by the same statements in as many
 //! transactions, to copies of the tables, for as many clients. It neither searches a queue nor checks a
@@ -58,6 +59,8 @@ pub struct Plan {
     pub history: (i64, i64),
     /// Workers, and clients of `pgbench`.
     pub workers: u32,
+    /// Workers that wait for jobs in bfloat16.
+    pub idle: u32,
     /// Rounds with each history.
     pub rounds: u32,
     /// Cells of a round, two jobs each; a multiple of the workers.
@@ -72,6 +75,7 @@ impl Plan {
         previewed: 1_000_000,
         history: (1_000, 1_000_000),
         workers: 64,
+        idle: 2_000,
         rounds: 3,
         measured: 3_200,
         warm_up: 320,
@@ -81,6 +85,7 @@ impl Plan {
         previewed: 2_000,
         history: (100, 1_000),
         workers: 10,
+        idle: 20,
         rounds: 1,
         measured: 80,
         warm_up: 20,

@@ -3,16 +3,17 @@
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use temper_proto::v1::sweep_service_client::SweepServiceClient;
-use temper_store::testing::bench::{self, Accepted, Tables, Written};
+use temper_proto::v1::{Precision, sweep_service_client::SweepServiceClient};
+use temper_store::testing::bench::{self, Accepted, Sizes, Tables, Written};
 use tokio::time::sleep;
 
 use crate::{
     Plan,
+    figures::median,
     pgbench::Pgbench,
     place::Place,
     scale::{CELLS_A_SEED, EPOCHS, POINTS, request},
-    workers::{Crew, Done},
+    workers::{Crew, Crowd, Deed, Done},
 };
 
 /// The first seed that no sweep has had: far beyond those of the large ones.
@@ -39,6 +40,30 @@ pub struct PeerRound {
     pub rate: f64,
     /// Bytes of write-ahead log a job.
     pub wal: f64,
+}
+
+/// What the jobs that are done take on disk, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Kept {
+    /// An epoch.
+    pub epoch: f64,
+    /// A point.
+    pub point: f64,
+    /// Everything else of a job: its row, attempt, model or summary; not what links it to a sweep.
+    pub job: f64,
+}
+
+/// What workers cost that only are there.
+#[derive(Debug, Clone, Copy)]
+pub struct Presence {
+    /// Heartbeats a second, each of a worker that holds a job.
+    pub beats: f64,
+    /// Calls of Lease a second that find no job to give, whose workers do not wait.
+    pub asks: f64,
+    /// Workers that wait, for none of which there is a job.
+    pub idle: u32,
+    /// Jobs a second of the others beside them.
+    pub rate: f64,
 }
 
 /// What was done over all rounds.
@@ -71,6 +96,10 @@ pub struct Queue {
     pub written_by: u32,
     /// Jobs of the history, first and then.
     pub history: (i64, i64),
+    /// What a job of the history takes.
+    pub kept: Kept,
+    /// The middle of as many rounds.
+    pub presence: Presence,
     /// Counts of all of it, which are those of the tables.
     pub tally: Tally,
 }
@@ -85,7 +114,7 @@ pub async fn measure(place: &Place, plan: Plan) -> anyhow::Result<Queue> {
     let mut bench = Bench {
         place,
         plan,
-        crew: Crew::register(place, plan.workers).await?,
+        crew: Crew::register(place, plan.workers, Precision::Fp32).await?,
         pgbench: Pgbench::new(place, copied, plan.workers)?,
         seed: FRESH_SEEDS,
         tally: Tally::default(),
@@ -100,11 +129,14 @@ pub async fn measure(place: &Place, plan: Plan) -> anyhow::Result<Queue> {
     }
     let written_by = bench.tally.trainings + bench.tally.evaluations;
     let written = written(place, before, written_by).await?;
+    let small = bench::sizes(store).await?;
     bench.history(little..much).await?;
+    let kept = kept(small, bench::sizes(store).await?, much - little);
     let mut burdened = Vec::new();
     for _ in 0..plan.rounds {
         burdened.push(bench.round().await?);
     }
+    let presence = bench.presence().await?;
     bench.tally.queued = bench::queued(store).await?;
     check(place, bench.tally).await?;
     Ok(Queue {
@@ -114,8 +146,20 @@ pub async fn measure(place: &Place, plan: Plan) -> anyhow::Result<Queue> {
         written,
         written_by,
         history: plan.history,
+        kept,
+        presence,
         tally: bench.tally,
     })
+}
+
+/// What so many jobs more take, half of them trainings.
+fn kept(before: Sizes, after: Sizes, jobs: i64) -> Kept {
+    let cells = u32::try_from(jobs / 2).unwrap_or(u32::MAX);
+    Kept {
+        epoch: per_job(after.epochs - before.epochs, EPOCHS * cells),
+        point: per_job(after.points - before.points, POINTS * cells),
+        job: per_job(after.others - before.others, 2 * cells),
+    }
 }
 
 struct Bench<'a> {
@@ -146,12 +190,12 @@ impl Bench<'_> {
     async fn round(&mut self) -> anyhow::Result<Round> {
         self.submit(self.plan.measured, 1).await?;
         self.submit(self.plan.warm_up, 2).await?;
-        let warm_up = self.crew.work(2 * self.plan.warm_up).await?;
+        let warm_up = self.crew.work(Deed::Work, 2 * self.plan.warm_up).await?;
         self.note(&warm_up);
         // So that nobody writes what another round left behind, and pages are logged alike in all.
         bench::checkpoint(&self.place.store).await?;
         let before = bench::wal_bytes(&self.place.store).await?;
-        let done = self.crew.work(2 * self.plan.measured).await?;
+        let done = self.crew.work(Deed::Work, 2 * self.plan.measured).await?;
         let after = bench::wal_bytes(&self.place.store).await?;
         self.note(&done);
         let round = Round {
@@ -176,6 +220,35 @@ impl Bench<'_> {
         let wal = per_job(after - before, 2 * self.plan.measured);
         println!("pgbench: jobs_per_s={rate:.0} wal_bytes_per_job={wal:.0}");
         Ok(PeerRound { rate, wal })
+    }
+
+    /// Heartbeats of workers that each hold a job of the large sweep, asks of workers that there is
+    /// none for, and rounds beside many of these.
+    async fn presence(&mut self) -> anyhow::Result<Presence> {
+        let mut rates = (Vec::new(), Vec::new());
+        self.crew.hold().await?;
+        for _ in 0..self.plan.rounds {
+            let done = self.crew.work(Deed::Beat, 4 * self.plan.measured).await?;
+            rates.0.push(done.calls_per_s());
+        }
+        self.crew.release().await?;
+        let mut idle = Crew::register(self.place, self.plan.workers, Precision::Bf16).await?;
+        for _ in 0..self.plan.rounds {
+            let done = idle.work(Deed::Ask, 4 * self.plan.measured).await?;
+            rates.1.push(done.calls_per_s());
+        }
+        let mut crowd = Crowd::gather(self.place, self.plan.idle, self.plan.workers).await?;
+        let mut beside = Vec::new();
+        for _ in 0..self.plan.rounds {
+            beside.push(self.round().await?.rate);
+        }
+        ensure!(crowd.is_whole(), "a worker that was idle is not any more");
+        Ok(Presence {
+            idle: self.plan.idle,
+            rate: median(beside.into_iter()),
+            beats: median(rates.0.into_iter()),
+            asks: median(rates.1.into_iter()),
+        })
     }
 
     async fn submit(&mut self, cells: u32, priority: i32) -> anyhow::Result<()> {

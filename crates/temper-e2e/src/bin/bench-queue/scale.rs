@@ -5,8 +5,9 @@ use std::{ops::Range, time::Instant};
 use anyhow::{Context as _, ensure};
 use temper_e2e::sweeps;
 use temper_proto::v1::{self, schedule::Kind, sweep_service_client::SweepServiceClient};
+use temper_store::testing::bench;
 
-use crate::{Plan, place::Place};
+use crate::{Plan, place::Place, rounds::per_job};
 
 /// Cells that a sweep has for each of its seeds: four schedules by five target strengths.
 pub const CELLS_A_SEED: u32 = 20;
@@ -26,6 +27,8 @@ pub struct Scale {
     pub expand_s: f64,
     /// The coordinator's peak of resident memory by then, in megabytes.
     pub rss_mb: f64,
+    /// Bytes on disk that each of its jobs takes, with what links it to the sweep.
+    pub job_bytes: f64,
     /// Cells that were looked at.
     pub previewed: u32,
     /// Seconds from the call with `validate_only` to its answer.
@@ -71,6 +74,7 @@ pub async fn measure(place: &Place, plan: Plan) -> anyhow::Result<Scale> {
     let created = client.create_sweep(wanted).await?.into_inner();
     let expand_s = started.elapsed().as_secs_f64();
     let rss_mb = place.peak_memory()?;
+    let stored = bench::sizes(&place.store).await?;
     let counts = (
         u32::try_from(created.cells)?,
         u32::try_from(created.jobs_created)?,
@@ -97,6 +101,7 @@ pub async fn measure(place: &Place, plan: Plan) -> anyhow::Result<Scale> {
         cells: plan.cells,
         expand_s,
         rss_mb,
+        job_bytes: per_job(stored.others, 2 * plan.cells),
         previewed: plan.previewed,
         preview_s,
         looked_up: u32::try_from(preview.jobs_looked_up)?,
