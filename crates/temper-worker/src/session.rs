@@ -165,6 +165,8 @@ pub async fn run_with(
             Ok(Left::Told)
         }
     };
+    // A session that fails has told nobody to stop, and its tasks would go on to the wall time.
+    stop.gracefully();
     let Host { engine, tasks, .. } = host;
     engine.finish(LAST_STEP).await;
     tasks.finish().await?;

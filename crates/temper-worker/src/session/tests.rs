@@ -150,6 +150,8 @@ async fn worker_whose_token_is_refused_ends_and_says_so() {
     let running = Running::start(anywhere(), Script::default()).await;
     let mut config = config(&running);
     config.access.token_file = None;
+    // Which it does not wait for.
+    config.wall_time = Some(Duration::from_hours(1));
     let refused = run(config, Capture::default(), Stop::new())
         .await
         .unwrap_err()
