@@ -233,7 +233,7 @@ fn left(host: &Host) -> Left {
 /// Tells metrics until dropped.
 async fn tell(metrics: Option<Metrics>, device: Device) {
     match metrics {
-        Some(metrics) => metrics.collecting(Arc::new(Memory(device))).serve().await,
+        Some(metrics) => metrics.collecting(Arc::new(Memory::of(device))).serve().await,
         None => std::future::pending().await,
     }
 }
