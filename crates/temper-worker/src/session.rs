@@ -137,7 +137,7 @@ pub async fn run(
         sources: config.inputs.sources()?,
         device: config.device,
     };
-    last(Arc::new(backend), config, capture, stop, time_over).await
+    serve(Arc::new(backend), config, capture, stop, time_over).await
 }
 
 /// The same with something else than libtorch to compute.
@@ -150,11 +150,11 @@ pub async fn run_with(
     capture: Capture,
     stop: Stop,
 ) -> Result<Left, SessionError> {
-    last(backend, config, capture, stop, CancellationToken::new()).await
+    serve(backend, config, capture, stop, CancellationToken::new()).await
 }
 
 /// A session from its beginning to its end.
-async fn last(
+async fn serve(
     backend: Arc<dyn Backend>,
     config: Config,
     capture: Capture,
