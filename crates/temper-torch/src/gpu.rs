@@ -13,10 +13,21 @@ const ORDER: &str = "CUDA_DEVICE_ORDER";
 pub struct Gpu {
     /// What it is called everywhere and always.
     pub uuid: String,
-    /// Its memory in bytes.
-    pub memory: u64,
-    /// The processes that compute on it, by the host's numbers.
+    /// The processes that compute on it, by the host's numbers; empty where the driver does not tell.
     pub processes: Vec<u32>,
+}
+
+impl Gpu {
+    /// What a device is called where the driver does not tell its UUID: what `CUDA_VISIBLE_DEVICES` has
+    /// in its place, so that one GPU has one name to processes that see different ones; else its number.
+    #[must_use]
+    pub fn name_without_driver(device: Device) -> String {
+        let list = std::env::var(VISIBLE).ok();
+        match device.tch() {
+            tch::Device::Cuda(index) => name_of(list.as_deref(), index),
+            _ => device.to_string(),
+        }
+    }
 }
 
 /// A GPU as `CUDA_VISIBLE_DEVICES` names it.
@@ -40,20 +51,35 @@ pub fn visible_gpus() -> Option<usize> {
 }
 
 /// What the driver tells of a device; none of the processor, where there is no driver, or where it
-/// counts its devices in another way than libtorch.
+/// counts its devices in another way than libtorch. The driver may refuse parts of it, such as processes
+/// within a container.
 #[must_use]
 pub fn gpu(device: Device) -> Option<Gpu> {
     let tch::Device::Cuda(index) = device.tch() else {
         return None;
     };
-    known(with_device(index, |device| {
-        let running = device.running_compute_processes()?;
+    let asked = with_device(index, |gpu| {
         Ok(Gpu {
-            uuid: device.uuid()?,
-            memory: device.memory_info()?.total,
-            processes: running.iter().map(|process| process.pid).collect(),
+            uuid: gpu.uuid()?,
+            processes: processes(device, gpu),
         })
-    }))
+    });
+    asked
+        .inspect_err(|error| {
+            tracing::warn!(%device, %error, "the driver does not tell of this GPU: it may be another's too");
+        })
+        .ok()
+}
+
+/// The processes that compute on a GPU; none where the driver does not tell.
+fn processes(device: Device, gpu: &nvml_wrapper::Device<'_>) -> Vec<u32> {
+    match gpu.running_compute_processes() {
+        Ok(running) => running.iter().map(|process| process.pid).collect(),
+        Err(error) => {
+            tracing::warn!(%device, %error, "the driver does not tell who uses this GPU");
+            Vec::new()
+        }
+    }
 }
 
 /// Bytes that this process holds on GPUs, libtorch's cache and the driver's context included; none
@@ -89,6 +115,7 @@ pub(crate) fn free(device: Device) -> Option<u64> {
     };
     known(with_device(index, |device| {
         let mut bytes = device.memory_info()?.free;
+        // Without it nothing is known: what this process keeps for its next job would look taken.
         for running in device.running_compute_processes()? {
             if let (true, UsedGpuMemory::Used(used)) =
                 (running.pid == std::process::id(), running.used_gpu_memory)
@@ -160,6 +187,15 @@ fn named(list: &str) -> Vec<Named> {
     list.split(',').map_while(one).collect()
 }
 
+/// What names the GPU that CUDA has under a number, given what the variable says.
+fn name_of(list: Option<&str>, index: usize) -> String {
+    match list.and_then(|list| named(list).into_iter().nth(index)) {
+        Some(Named::Uuid(uuid)) => uuid,
+        Some(Named::Index(visible)) => format!("cuda:{visible}"),
+        None => format!("cuda:{index}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,6 +211,15 @@ mod tests {
         for none in ["", "-1", "NoDevFiles"] {
             assert_eq!(named(none), [], "{none}");
         }
+    }
+
+    #[test]
+    fn gpu_has_one_name_whichever_of_them_a_process_sees() {
+        assert_eq!(name_of(None, 1), "cuda:1");
+        assert_eq!(name_of(Some("0,1"), 1), "cuda:1");
+        assert_eq!(name_of(Some("1"), 0), "cuda:1");
+        assert_eq!(name_of(Some("3,GPU-8932f937"), 1), "GPU-8932f937");
+        assert_eq!(name_of(Some("3"), 1), "cuda:1");
     }
 
     #[test]

@@ -83,7 +83,8 @@ fn precision(text: &str) -> Result<Precision, String> {
     found.next().ok_or_else(|| "fp32 or bf16".to_owned())
 }
 
-fn spec(config: &CheckConfig) -> anyhow::Result<TrainSpec> {
+/// What is trained for the check.
+pub(crate) fn spec(config: &CheckConfig) -> anyhow::Result<TrainSpec> {
     let catalog = Catalog::built_in()?;
     let batch_size = config.batch_size.get();
     Ok(TrainSpec {

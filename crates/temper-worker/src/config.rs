@@ -136,8 +136,9 @@ impl Config {
         if self.device == Device::CPU {
             return host_memory().unwrap_or(0);
         }
-        let gpu = temper_torch::gpu(self.device);
-        gpu.and_then(|gpu| i64::try_from(gpu.memory).ok())
+        let memory = temper_torch::device_memory(self.device);
+        memory
+            .and_then(|memory| i64::try_from(memory.total).ok())
             .unwrap_or(0)
     }
 

@@ -8,10 +8,6 @@ use std::time::Duration;
 use temper_service::stop::Stop;
 use tokio_util::sync::CancellationToken;
 
-/// The status of a process that was cut: what it held is not given back, its lease runs out. That of
-/// sysexits.h which means that trying again is worth it.
-pub const CUT: u8 = 75;
-
 /// Waits for the stop, then for the grace, upon which `late` is cancelled, and for the grace again,
 /// upon which the stop cuts. Never ends before that.
 pub(crate) async fn limit(grace: Duration, stop: &Stop, late: &CancellationToken) {

@@ -56,11 +56,20 @@ impl Engine {
     /// Ends the thread, so that the process does not end around it. A command that outlasts
     /// `limit` is left alone.
     pub(crate) async fn finish(self, limit: Duration) {
-        drop(self.commands);
-        match tokio::time::timeout(limit, self.idle).await {
-            // Commands do not panic through: there is no panic to learn of.
-            Ok(_) => drop(self.thread.join()),
-            Err(_elapsed) => tracing::warn!("the libtorch thread is still busy: leaving it"),
+        let Self {
+            commands,
+            thread,
+            idle,
+        } = self;
+        drop(commands);
+        let ended = async move {
+            let _idle = idle.await;
+            // What the thread keeps is torn down after its last command, by the driver's leave. Commands
+            // do not panic through: there is no panic to learn of.
+            let _joined = tokio::task::spawn_blocking(|| thread.join()).await;
+        };
+        if tokio::time::timeout(limit, ended).await.is_err() {
+            tracing::warn!("the libtorch thread is still busy: leaving it");
         }
     }
 

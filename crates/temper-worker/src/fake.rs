@@ -8,11 +8,15 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+use clap::Parser as _;
 use futures::future::BoxFuture;
 use temper_core::{
     Digest,
     access::{Principal, Role, Standing},
+    spec::{EvaluateSpec, JobSpec, TrainSpec},
 };
+use temper_data::DataError;
 use temper_proto::v1::{
     self,
     worker_service_server::{WorkerService, WorkerServiceServer},
@@ -21,10 +25,24 @@ use temper_service::{
     access::{Authenticate, Secret},
     client::Credentials,
     server::{ServeError, Server},
-    stop::Stop,
+    stop::{Stop, Tasks},
 };
-use tokio::{sync::mpsc, task::JoinHandle};
+use temper_torch::{Device, Observer, TorchError, TrainOutcome};
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
+
+use crate::{
+    backend::{Backend, Evaluate, Train},
+    check::{self, CheckConfig},
+    engine::Engine,
+    evaluate::Models,
+    job::Host,
+    logs::Capture,
+};
 
 /// A call that came in.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,6 +67,10 @@ pub(crate) struct Script {
     pub completes: VecDeque<Option<Result<(), Status>>>,
     /// To reports of lines, which are taken when none is left. None: it hangs.
     pub logs: VecDeque<Option<Result<(), Status>>>,
+    /// To Release and Fail, which are taken when none is left.
+    pub ends: VecDeque<Status>,
+    /// To heartbeats, which are to go on when none is left.
+    pub beats: VecDeque<v1::LeaseStatus>,
 }
 
 #[derive(Clone)]
@@ -146,6 +168,90 @@ impl Running {
     }
 }
 
+/// A backend each of whose trainings runs until the test has it end, whatever it is told meanwhile.
+#[derive(Debug, Clone)]
+pub(crate) struct Stuck {
+    started: Arc<Notify>,
+    until: Arc<Mutex<std::sync::mpsc::Receiver<()>>>,
+}
+
+/// The test's hand on it. Dropped, all trainings end.
+pub(crate) struct Hand {
+    pub started: Arc<Notify>,
+    #[expect(dead_code, reason = "trainings last as long as it lives")]
+    end: std::sync::mpsc::Sender<()>,
+}
+
+impl Stuck {
+    pub(crate) fn new() -> (Self, Hand) {
+        let (end, until) = std::sync::mpsc::channel();
+        let started = Arc::<Notify>::default();
+        let stuck = Self {
+            started: Arc::clone(&started),
+            until: Arc::new(Mutex::new(until)),
+        };
+        (stuck, Hand { started, end })
+    }
+}
+
+impl Backend for Stuck {
+    fn training(&self, _: &Arc<TrainSpec>) -> Result<Arc<dyn Train>, DataError> {
+        Ok(Arc::new(self.clone()))
+    }
+
+    fn evaluation(&self, _: &Arc<EvaluateSpec>, _: Bytes) -> Result<Arc<dyn Evaluate>, DataError> {
+        unreachable!("no test measures by it")
+    }
+}
+
+impl Train for Stuck {
+    fn run(&self, _: Option<&[u8]>, _: &mut dyn Observer) -> Result<TrainOutcome, TorchError> {
+        self.started.notify_one();
+        // Nothing is ever sent: it ends with the sender.
+        let _ended = self.until.lock().unwrap().recv();
+        Ok(TrainOutcome::Aborted)
+    }
+}
+
+/// A worker that may stay for ever.
+pub(crate) fn host(backend: Arc<dyn Backend>) -> Host {
+    let stop = Stop::new();
+    Host {
+        engine: Engine::start(1).unwrap(),
+        backend,
+        models: Models::default(),
+        capture: Capture::default(),
+        device: Device::CPU,
+        checkpoint_every: Duration::from_mins(10),
+        leaves_at: None,
+        time_over: CancellationToken::new(),
+        late: CancellationToken::new(),
+        tasks: Tasks::new(&stop),
+        stop,
+    }
+}
+
+/// A training to be leased out.
+pub(crate) fn training() -> v1::Assignment {
+    #[derive(clap::Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        check: CheckConfig,
+    }
+    let check = Arguments::parse_from(["check"]).check;
+    let spec = JobSpec::Train(check::spec(&check).unwrap());
+    v1::Assignment {
+        lease: Some(v1::LeaseRef {
+            job: "jobs/5".into(),
+            incarnation: String::new(),
+            fence: 9,
+        }),
+        key: Digest::of(b"key").to_string(),
+        spec: Some((&spec).into()),
+        ..v1::Assignment::default()
+    }
+}
+
 /// A free address on loopback.
 pub(crate) fn anywhere() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
@@ -157,6 +263,12 @@ impl Fake {
     fn note(&self, call: Call) {
         // A test that is over does not listen.
         let _ = self.calls.send(call);
+    }
+
+    /// What is answered to the end of an attempt.
+    fn end(&self) -> Result<(), Status> {
+        let next = self.script.lock().unwrap().ends.pop_front();
+        next.map_or(Ok(()), Err)
     }
 }
 
@@ -195,11 +307,10 @@ impl WorkerService for Fake {
         &self,
         request: Request<v1::HeartbeatRequest>,
     ) -> Answer<v1::HeartbeatResponse> {
-        let statuses = request.into_inner().leases;
-        let statuses = statuses
-            .iter()
-            .map(|_| v1::LeaseStatus::Continue.into())
-            .collect();
+        let next = self.script.lock().unwrap().beats.pop_front();
+        let status = next.unwrap_or(v1::LeaseStatus::Continue);
+        let leases = request.into_inner().leases;
+        let statuses = leases.iter().map(|_| status.into()).collect();
         Ok(Response::new(v1::HeartbeatResponse { statuses }))
     }
 
@@ -250,11 +361,11 @@ impl WorkerService for Fake {
     async fn fail(&self, request: Request<v1::FailRequest>) -> Answer<v1::FailResponse> {
         let request = request.into_inner();
         self.note(Call::Fail(request.failure_class(), request.message));
-        Ok(Response::new(v1::FailResponse {}))
+        self.end().map(|()| Response::new(v1::FailResponse {}))
     }
 
     async fn release(&self, _: Request<v1::ReleaseRequest>) -> Answer<v1::ReleaseResponse> {
         self.note(Call::Release);
-        Ok(Response::new(v1::ReleaseResponse {}))
+        self.end().map(|()| Response::new(v1::ReleaseResponse {}))
     }
 }

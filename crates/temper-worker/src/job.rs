@@ -109,18 +109,36 @@ impl Switch {
     }
 }
 
-/// Runs an assignment, in the span that is its log. Whatever becomes of it is reported and logged here.
+/// Runs an assignment, in the span that is its log. Whatever becomes of it is reported, logged and counted
+/// here.
 pub(crate) async fn run(host: &Host, terms: &Terms, assignment: v1::Assignment) {
+    let task = Task::read(&assignment);
+    let kind = match &task {
+        Ok(Task::Train(_)) => "train",
+        Ok(Task::Evaluate(_)) => "evaluate",
+        Err(_) => "none",
+    };
+    let lease = assignment.lease.unwrap_or_default();
+    metrics::job(kind, attempt(host, terms, lease, task).await);
+}
+
+/// The same, but for counting: its outcome.
+async fn attempt(
+    host: &Host,
+    terms: &Terms,
+    lease: v1::LeaseRef,
+    task: Result<Task, JobError>,
+) -> &'static str {
     let captured = host.capture.attach(&tracing::Span::current());
     let _busy = metrics::busy();
     tracing::info!("leased");
-    let lease = Arc::new(Lease::new(assignment.lease.clone().unwrap_or_default()));
+    let lease = Arc::new(Lease::new(lease));
     let reference = lease.reference().clone();
     let coordinator = terms.coordinator.clone();
     let mut beat = move || coordinator.clone().heartbeat(reference.clone());
     let Some(since) = confirm(&lease, terms.timing, &mut beat).await else {
         tracing::warn!(why = ?lease.ended(), "the lease was over before the job began");
-        return;
+        return DISCARDED;
     };
     // Both tasks end when the job is done or dropped, the heartbeats with the lease too.
     let until = CancellationToken::new();
@@ -143,20 +161,16 @@ pub(crate) async fn run(host: &Host, terms: &Terms, assignment: v1::Assignment) 
         reports: Reports::new(coordinator, objects, lease).with_logs(logs),
         switch,
     };
-    attempt.run(&assignment).await;
+    let outcome = attempt.run(task).await;
     drop(done);
     // The tasks were just told to end.
     let _ended = tokio::join!(heartbeats, sending);
+    outcome
 }
 
 impl Attempt<'_> {
-    async fn run(&self, assignment: &v1::Assignment) {
-        let task = Task::read(assignment);
-        let kind = match &task {
-            Ok(Task::Train(_)) => "train",
-            Ok(Task::Evaluate(_)) => "evaluate",
-            Err(_) => "none",
-        };
+    /// Runs it to its end; its outcome.
+    async fn run(&self, task: Result<Task, JobError>) -> &'static str {
         let result = tokio::select! {
             biased;
             result = async { self.work(task?).await } => result,
@@ -167,7 +181,7 @@ impl Attempt<'_> {
                 Ok(Done::Drained)
             }
         };
-        metrics::job(kind, conclude(&self.reports, result).await);
+        conclude(&self.reports, result).await
     }
 
     async fn work(&self, task: Task) -> Result<Done, JobError> {
@@ -217,39 +231,43 @@ impl Attempt<'_> {
     }
 }
 
-/// Says how the attempt ended, to the coordinator and to the log; the outcome for whoever counts.
+/// The outcome of an attempt whose lease is over: nobody hears of it any more.
+const DISCARDED: &str = "discarded";
+/// The outcome of an attempt whose end the coordinator does not take.
+const REFUSED: &str = "refused";
+
+/// Says how the attempt ended, to the coordinator and to the log; the outcome for whoever counts, which
+/// is what the coordinator has taken.
 async fn conclude(reports: &Reports, result: Result<Done, JobError>) -> &'static str {
     let (outcome, told) = match result {
-        Ok(Done::Completed) => {
-            tracing::info!("completed");
-            ("completed", Ok(()))
-        }
-        Ok(Done::Drained) => {
-            let told = reports.release().await;
-            tracing::info!("released");
-            ("released", told)
-        }
+        Ok(Done::Completed) => ("completed", Ok(())),
+        Ok(Done::Drained) => ("released", reports.release().await),
         Err(error) => match error.class() {
-            None => ("discarded", Err(ReportError::LeaseOver)),
+            None => (DISCARDED, Err(ReportError::LeaseOver)),
             Some(class) => {
                 let message = status::chain(&error);
+                // Before it is told: the job's log, which this is a line of, goes first.
                 tracing::error!(%class, error = message, "failed");
                 ("failed", reports.fail(class, message).await)
             }
         },
     };
     match told {
-        Ok(()) => outcome,
+        Ok(()) => {
+            tracing::info!(outcome, "the attempt has ended");
+            outcome
+        }
         Err(ReportError::LeaseOver) => {
             tracing::info!(why = ?reports.lease().ended(), "discarded: the lease is over");
-            "discarded"
+            DISCARDED
         }
         Err(ReportError::Refused(status)) => {
-            tracing::error!(
-                reason = status::explain(&status),
-                "the coordinator took no report"
-            );
-            outcome
+            let reason = status::explain(&status);
+            tracing::error!(outcome, reason, "the coordinator took no report");
+            REFUSED
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,7 @@ mod drain;
 mod engine;
 mod error;
 mod evaluate;
+pub mod exit;
 #[cfg(test)]
 mod fake;
 pub mod fleet;
@@ -33,6 +34,5 @@ pub mod session;
 pub mod slurm;
 mod train;
 
-pub use drain::CUT;
 pub(crate) use error::JobError;
 pub use metrics::METRICS;

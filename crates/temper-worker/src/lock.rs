@@ -1,6 +1,7 @@
 //! One worker a device: a lock that its process holds, and what the driver tells of other users.
 
 use std::{
+    ffi::OsStr,
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
@@ -10,6 +11,16 @@ use std::{
 use temper_torch::{Device, Gpu};
 
 use crate::config::Config;
+
+/// `O_NOFOLLOW`, which std does not name, on the systems that libtorch runs on; elsewhere none, and the
+/// folder is all that keeps links out.
+const NO_FOLLOW: i32 = if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+    0o400_000
+} else if cfg!(all(target_os = "linux", target_arch = "aarch64")) {
+    0o100_000
+} else {
+    0
+};
 
 /// A device cannot be this process's alone.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +47,17 @@ pub enum LockError {
         uuid: String,
         /// Who uses it.
         process: String,
+    },
+    /// Others could put something else in the lock's place.
+    #[error(
+        "locks cannot lie in {}, which {found}: name a folder that is this user's alone (chmod 700) by \
+         --runtime, or one that does not exist yet", folder.display()
+    )]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong with it.
+        found: &'static str,
     },
     /// The lock cannot be looked at.
     #[error("cannot lock {device} by {}", path.display())]
@@ -80,9 +102,9 @@ fn key(config: &Config, gpu: Option<Gpu>) -> Option<String> {
     if config.device == Device::CPU {
         return None;
     }
-    // Without the driver's word a number is all there is: in two containers it may mean two devices,
-    // but they have two runtime folders then.
-    Some(gpu.map_or_else(|| config.device.to_string(), |gpu| gpu.uuid))
+    // Without the driver's word a number is all there is, or what it means to CUDA: in two containers it
+    // may mean two devices, but they have two runtime folders then.
+    Some(gpu.map_or_else(|| Gpu::name_without_driver(config.device), |gpu| gpu.uuid))
 }
 
 /// Refuses a GPU on which others compute; this process does not yet.
@@ -118,7 +140,9 @@ impl DeviceLock {
             path: path.clone(),
             source,
         };
-        let mut file = open(folder, &path).map_err(failed)?;
+        make(folder).map_err(failed)?;
+        ensure_private(folder, failed)?;
+        let mut file = open(&path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::Error(source)) => return Err(failed(source)),
@@ -140,33 +164,72 @@ impl DeviceLock {
     }
 }
 
-/// Opens the lock's file in a folder that is this user's alone.
-fn open(folder: &Path, path: &Path) -> io::Result<File> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)?;
+/// Makes a folder that is this user's alone, unless something is there.
+fn make(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Refuses a folder in which others could put a link to a file of this user's, or take his locks. Below
+/// the temporary folder its name can be guessed, and whoever comes first makes it.
+fn ensure_private(folder: &Path, failed: impl Fn(io::Error) -> LockError) -> Result<(), LockError> {
+    // Itself, not what it may lead to.
+    let found = fs::symlink_metadata(folder).map_err(&failed)?;
+    let complaint = if !found.is_dir() {
+        "is a link, or no folder"
+    } else if found.uid() != user().map_err(failed)? {
+        "belongs to another user"
+    } else if found.mode() & 0o077 != 0 {
+        "others may use"
+    } else {
+        return Ok(());
+    };
+    Err(LockError::Folder {
+        folder: folder.to_owned(),
+        found: complaint,
+    })
+}
+
+/// Opens the lock's file, never one that a link leads to.
+fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
+        .custom_flags(NO_FOLLOW)
         .open(path)
+}
+
+/// This process's user.
+fn user() -> io::Result<u32> {
+    Ok(fs::metadata("/proc/self")?.uid())
 }
 
 /// Where locks lie unless the operator says so: the user's runtime folder, else one of his below the
 /// temporary folder.
 pub(crate) fn default_folder() -> PathBuf {
-    if let Some(folder) = std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty()) {
-        return PathBuf::from(folder).join("temper");
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").unwrap_or_default();
+    folder_within(&runtime, &std::env::temp_dir(), user().unwrap_or_default())
+}
+
+/// The folder for `user`'s locks. Batch systems hand the variable on to machines where nobody has logged
+/// in, and so nobody has made the folder: it counts where it is there, and the user's.
+fn folder_within(runtime: &OsStr, temporary: &Path, user: u32) -> PathBuf {
+    let found = fs::metadata(runtime);
+    if found.is_ok_and(|found| found.is_dir() && found.uid() == user) {
+        return Path::new(runtime).join("temper");
     }
-    let user = fs::metadata("/proc/self").map_or(0, |process| process.uid());
-    std::env::temp_dir().join(format!("temper-{user}"))
+    temporary.join(format!("temper-{user}"))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        fs::Permissions,
+        os::unix::fs::{PermissionsExt as _, chown, symlink},
+    };
+
     use super::*;
 
     #[test]
@@ -188,7 +251,6 @@ mod tests {
     fn gpu_on_which_others_compute_is_refused_with_their_process() {
         let gpu = |processes| Gpu {
             uuid: "GPU-1".to_owned(),
-            memory: 1 << 30,
             processes,
         };
         refuse_others("cuda:0", &gpu(vec![])).unwrap();
@@ -204,5 +266,65 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let error = DeviceLock::take(&file.path().join("below"), "key", "cuda:0").unwrap_err();
         assert!(error.to_string().contains("below"), "{error}");
+    }
+
+    #[test]
+    fn runtime_folder_that_is_not_there_is_left_for_the_temporary_one() {
+        let temporary = tempfile::tempdir().unwrap();
+        let (temporary, user) = (temporary.path(), user().unwrap());
+        let within = |runtime: &Path, user| folder_within(runtime.as_os_str(), temporary, user);
+        let own = temporary.join(format!("temper-{user}"));
+        assert_eq!(within(&temporary.join("run/user/5"), user), own);
+        assert_eq!(within(Path::new(""), user), own);
+
+        let runtime = tempfile::tempdir().unwrap();
+        assert_eq!(within(runtime.path(), user), runtime.path().join("temper"));
+        let other = user + 1;
+        let others = temporary.join(format!("temper-{other}"));
+        assert_eq!(within(runtime.path(), other), others);
+        DeviceLock::take(&own, "key", "cuda:0").unwrap();
+    }
+
+    #[test]
+    fn folder_that_others_may_use_is_refused_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let (open, link) = (folder.path().join("open"), folder.path().join("link"));
+        DirBuilder::new().mode(0o700).create(&open).unwrap();
+        fs::set_permissions(&open, Permissions::from_mode(0o711)).unwrap();
+        symlink(folder.path(), &link).unwrap();
+        for refused in [open, link] {
+            let error = DeviceLock::take(&refused, "key", "cuda:0").unwrap_err();
+            assert!(matches!(error, LockError::Folder { .. }), "{error}");
+            let error = error.to_string();
+            assert!(error.contains("--runtime"), "{error}");
+            assert!(!refused.join("key.lock").exists(), "{error}");
+        }
+    }
+
+    #[test]
+    fn folder_of_another_user_is_refused() {
+        let another = fs::metadata("/").unwrap();
+        if another.uid() == user().unwrap() {
+            // Whom all of it belongs to can make one.
+            let folder = tempfile::tempdir().unwrap();
+            chown(folder.path(), Some(1), None).unwrap();
+            let error = DeviceLock::take(folder.path(), "key", "cuda:0").unwrap_err();
+            assert!(error.to_string().contains("another user"), "{error}");
+        } else {
+            let error = DeviceLock::take(Path::new("/"), "key", "cuda:0").unwrap_err();
+            assert!(error.to_string().contains("another user"), "{error}");
+        }
+    }
+
+    #[test]
+    fn link_in_the_locks_place_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).unwrap();
+        let file = folder.path().join("precious");
+        fs::write(&file, "precious").unwrap();
+        symlink(&file, folder.path().join("key.lock")).unwrap();
+        let error = DeviceLock::take(folder.path(), "key", "cuda:0").unwrap_err();
+        assert!(error.to_string().contains("key.lock"), "{error}");
+        assert_eq!(fs::read_to_string(file).unwrap(), "precious");
     }
 }

@@ -1,10 +1,14 @@
 //! What a worker tells Prometheus. It counts; rates are Prometheus's.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use futures::{FutureExt as _, future::BoxFuture};
 use temper_service::metrics::{Collect, Metric, counter, gauge, histogram};
-use temper_torch::{Device, device_memory};
+use temper_torch::{Device, DeviceMemory, device_memory};
+use tokio::{sync::Mutex, task::spawn_blocking};
 
 const EPOCHS: &str = "temper_worker_epochs_total";
 const STEPS: &str = "temper_worker_steps_total";
@@ -27,7 +31,7 @@ pub const METRICS: &[Metric] = &[
     ),
     counter(
         JOBS,
-        "Jobs that this process has ended: completed, failed, released, or discarded because the lease was over.",
+        "Jobs that this process has ended: completed, failed, released, discarded because the lease was over, or refused by the coordinator.",
     ),
     gauge(BUSY, "1 while a job is leased, else 0."),
     gauge(
@@ -124,21 +128,82 @@ pub(crate) fn checkpoint(bytes: u64, took: Duration) {
     metrics::histogram!(CHECKPOINT_SECONDS).record(took);
 }
 
+/// What the device's memory is like, by a driver that may hang.
+type Ask = dyn Fn(Device) -> Option<DeviceMemory> + Send + Sync;
+
 /// The gauges of the device's memory, where it is known.
-pub(crate) struct Memory(pub Device);
+pub(crate) struct Memory {
+    device: Device,
+    ask: Arc<Ask>,
+    /// Held by the question that is under way.
+    asking: Arc<Mutex<()>>,
+}
+
+impl Memory {
+    pub(crate) fn of(device: Device) -> Self {
+        Self {
+            device,
+            ask: Arc::new(device_memory),
+            asking: Arc::default(),
+        }
+    }
+
+    /// Asks off the async threads. Nothing while an older question, of a scrape that was given up, has no
+    /// answer: each takes a thread, and where the driver hangs they would pile up.
+    async fn asked(&self) -> Option<DeviceMemory> {
+        let asking = Arc::clone(&self.asking).try_lock_owned().ok()?;
+        let (device, ask) = (self.device, Arc::clone(&self.ask));
+        let asked = spawn_blocking(move || {
+            let memory = ask(device);
+            drop(asking);
+            memory
+        });
+        asked.await.ok().flatten()
+    }
+}
 
 impl Collect for Memory {
     fn collect(&self) -> BoxFuture<'_, ()> {
-        let device = self.0;
         async move {
-            // It asks the driver, which may take its time.
-            let asked = tokio::task::spawn_blocking(move || device_memory(device)).await;
-            let Ok(Some(memory)) = asked else { return };
+            let Some(memory) = self.asked().await else {
+                return;
+            };
             #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
             let (used, total) = (memory.used as f64, memory.total as f64);
             metrics::gauge!(MEMORY_USED).set(used);
             metrics::gauge!(MEMORY).set(total);
         }
         .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex as Held, mpsc};
+
+    use super::*;
+
+    const MEMORY: DeviceMemory = DeviceMemory { used: 3, total: 9 };
+
+    #[tokio::test]
+    async fn driver_that_hangs_is_not_asked_again_by_the_next_scrape() {
+        let (answer, held) = mpsc::channel();
+        let held = Held::new(held);
+        let memory = Memory {
+            device: Device::CPU,
+            ask: Arc::new(move |_| held.lock().unwrap().recv().ok()),
+            asking: Arc::default(),
+        };
+        {
+            let mut first = std::pin::pin!(memory.asked());
+            assert!(futures::poll!(first.as_mut()).is_pending());
+            assert_eq!(memory.asked().await, None);
+        }
+        assert_eq!(memory.asked().await, None, "the first scrape was given up");
+        answer.send(MEMORY).unwrap();
+        // Until the first question is answered, to nobody.
+        drop(memory.asking.lock().await);
+        answer.send(MEMORY).unwrap();
+        assert_eq!(memory.asked().await, Some(MEMORY));
     }
 }

@@ -16,8 +16,11 @@ use temper_service::{
     traces,
 };
 use temper_torch::{Device, free_memory};
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio::{
+    task::{JoinError, spawn_blocking},
+    time::Instant,
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Code, Status};
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -92,6 +95,9 @@ pub enum SessionError {
     /// Others use the device.
     #[error(transparent)]
     Device(#[from] LockError),
+    /// A defect in what asks for the device.
+    #[error("asking for the device broke off")]
+    Claim(#[source] JoinError),
     /// A task of this process broke.
     #[error(transparent)]
     Task(#[from] TaskPanicked),
@@ -107,19 +113,31 @@ enum Leased {
 }
 
 /// Works until `stop`. A coordinator that is away is waited for. What jobs log goes through `capture`,
-/// whose layer the process's subscriber should have.
+/// whose layer the process's subscriber should have. `time_over` is cancelled when the wall time begins
+/// the stop, for whoever sees no end of this.
 ///
 /// # Errors
 /// When the coordinator refuses this worker for good, its object store is out of reach, or others use
 /// the device.
-pub async fn run(config: Config, capture: Capture, stop: Stop) -> Result<Left, SessionError> {
+pub async fn run(
+    config: Config,
+    capture: Capture,
+    stop: Stop,
+    time_over: CancellationToken,
+) -> Result<Left, SessionError> {
+    let asked = config.clone();
+    // It asks the driver, which may hang: not on a thread that async code runs on.
+    let claimed = spawn_blocking(move || lock::claim(&asked));
     // Held to the end.
-    let _lock = lock::claim(&config)?;
+    let _lock = tokio::select! {
+        claimed = claimed => claimed.map_err(SessionError::Claim)??,
+        () = stop.graceful.cancelled() => return Ok(Left::Told),
+    };
     let backend = Torch {
         sources: config.inputs.sources()?,
         device: config.device,
     };
-    run_with(Arc::new(backend), config, capture, stop).await
+    serve(Arc::new(backend), config, capture, stop, time_over).await
 }
 
 /// The same with something else than libtorch to compute.
@@ -131,6 +149,17 @@ pub async fn run_with(
     config: Config,
     capture: Capture,
     stop: Stop,
+) -> Result<Left, SessionError> {
+    serve(backend, config, capture, stop, CancellationToken::new()).await
+}
+
+/// A session from its beginning to its end.
+async fn serve(
+    backend: Arc<dyn Backend>,
+    config: Config,
+    capture: Capture,
+    stop: Stop,
+    time_over: CancellationToken,
 ) -> Result<Left, SessionError> {
     let version = env!("CARGO_PKG_VERSION");
     let measured = config.metrics.bind(version, &[METRICS]).await?;
@@ -145,32 +174,53 @@ pub async fn run_with(
         device: config.device,
         checkpoint_every: config.checkpoint_every,
         leaves_at: config.wall_time.map(|time| Instant::now() + time),
-        time_over: CancellationToken::new(),
+        time_over,
         late: CancellationToken::new(),
         tasks: Tasks::new(&stop),
         stop: stop.clone(),
     };
-    if let Some(time) = host.time_left() {
-        let last = LAST_MINUTE.max(2 * config.grace);
-        let time_over = host.time_over.clone();
-        let leaving = leave(time.saturating_sub(last), stop.clone(), time_over);
-        host.tasks.spawn("wall-time", leaving);
-    }
+    let done = limit(config.grace, &host);
     let ended = tokio::select! {
         ended = work(&config, &host, &coordinator) => ended,
         () = tell(measured, host.device) => Ok(Left::Told),
-        () = drain::limit(config.grace, &stop, &host.late) => Ok(Left::Told),
         () = stop.cut.cancelled() => {
             tracing::warn!("cut: what was under way is dropped");
             Ok(Left::Told)
         }
     };
+    // A session that fails has told nobody to stop, and its tasks would go on to the wall time.
+    stop.gracefully();
+    drop(done);
     let Host { engine, tasks, .. } = host;
     engine.finish(LAST_STEP).await;
     tasks.finish().await?;
     let left = ended?;
     tracing::info!(?left, "stopped");
     Ok(left)
+}
+
+/// Limits a stop by the grace, and the stay by the wall time, until the guard is dropped or the stop
+/// begins. In tasks of their own, because whatever hangs in the session must not hang them.
+fn limit(grace: Duration, host: &Host) -> DropGuard {
+    let done = CancellationToken::new();
+    let (until, stop, late) = (done.clone(), host.stop.clone(), host.late.clone());
+    host.tasks.spawn("grace", async move {
+        tokio::select! {
+            () = drain::limit(grace, &stop, &late) => {}
+            () = until.cancelled() => {}
+        }
+    });
+    if let Some(time) = host.time_left() {
+        let (stop, time_over) = (host.stop.clone(), host.time_over.clone());
+        let leaving = leave(stay(time, grace), stop, time_over);
+        host.tasks.spawn("wall-time", leaving);
+    }
+    done.drop_guard()
+}
+
+/// How long a worker stays that has to be gone after `time`: what is left is for its drain.
+fn stay(time: Duration, grace: Duration) -> Duration {
+    time.saturating_sub(LAST_MINUTE.max(2 * grace))
 }
 
 async fn work(
@@ -231,7 +281,10 @@ fn left(host: &Host) -> Left {
 /// Tells metrics until dropped.
 async fn tell(metrics: Option<Metrics>, device: Device) {
     match metrics {
-        Some(metrics) => metrics.collecting(Arc::new(Memory(device))).serve().await,
+        Some(metrics) => {
+            let memory = Arc::new(Memory::of(device));
+            metrics.collecting(memory).serve().await;
+        }
         None => std::future::pending().await,
     }
 }
@@ -262,35 +315,10 @@ async fn register(
     idle: &Idle,
 ) -> Result<Option<Terms>, SessionError> {
     let incarnation = Uuid::new_v4().to_string();
-    let precisions = Precision::ALL.map(|precision| v1::Precision::from(precision).into());
-    let request = v1::RegisterRequest {
-        incarnation: incarnation.clone(),
-        worker: config.worker_name(),
-        device: config.device.to_string(),
-        memory_bytes: config.memory_bytes(),
-        result_versions: vec![RESULT_VERSION],
-        precisions: precisions.to_vec(),
-        labels: config.labels.iter().cloned().collect(),
-        time_left: host.time_left().and_then(|time| time.try_into().ok()),
-        checkpoint_interval: config.checkpoint_every.try_into().ok(),
-    };
-    let attempts = async {
-        let (mut backoff, mut told) = (Backoff::new(), false);
-        loop {
-            match coordinator.register(request.clone()).await {
-                Err(status) if is_transient(&status) => {
-                    if !std::mem::replace(&mut told, true) {
-                        let reason = status::explain(&status);
-                        tracing::warn!(url = config.coordinator, reason, "no coordinator yet");
-                    }
-                    backoff.pause().await;
-                }
-                answer => return answer,
-            }
-        }
-    };
     let answer = tokio::select! {
-        answer = attempts => answer.map_err(SessionError::Refused)?,
+        answer = introduce(config, host, coordinator, &incarnation) => {
+            answer.map_err(SessionError::Refused)?
+        }
         () = idle.over() => {
             tracing::warn!("no coordinator answered for as long as this worker may be idle: ending");
             host.stop.gracefully();
@@ -305,13 +333,50 @@ async fn register(
         objects: Objects::open(&answer.object_store)?,
     };
     tracing::info!(
-        worker = request.worker,
-        device = request.device,
+        worker = config.worker_name(),
+        device = %config.device,
         incarnation = terms.incarnation,
         objects = answer.object_store,
         "registered"
     );
     Ok(Some(terms))
+}
+
+/// Registers until a coordinator answers.
+async fn introduce(
+    config: &Config,
+    host: &Host,
+    coordinator: &Coordinator,
+    incarnation: &str,
+) -> Result<v1::RegisterResponse, Status> {
+    let asked = config.clone();
+    // The driver may hang.
+    let memory = spawn_blocking(move || asked.memory_bytes()).await;
+    let precisions = Precision::ALL.map(|precision| v1::Precision::from(precision).into());
+    let request = v1::RegisterRequest {
+        incarnation: incarnation.to_owned(),
+        worker: config.worker_name(),
+        device: config.device.to_string(),
+        memory_bytes: memory.unwrap_or_default(),
+        result_versions: vec![RESULT_VERSION],
+        precisions: precisions.to_vec(),
+        labels: config.labels.iter().cloned().collect(),
+        time_left: host.time_left().and_then(|time| time.try_into().ok()),
+        checkpoint_interval: config.checkpoint_every.try_into().ok(),
+    };
+    let (mut backoff, mut told) = (Backoff::new(), false);
+    loop {
+        match coordinator.register(request.clone()).await {
+            Err(status) if is_transient(&status) => {
+                if !std::mem::replace(&mut told, true) {
+                    let reason = status::explain(&status);
+                    tracing::warn!(url = config.coordinator, reason, "no coordinator yet");
+                }
+                backoff.pause().await;
+            }
+            answer => return answer,
+        }
+    }
 }
 
 fn timing(answer: &v1::RegisterResponse) -> Result<Timing, SessionError> {
@@ -371,10 +436,13 @@ async fn lease(host: &Host, terms: &Terms, idle: &Idle) -> Leased {
 }
 
 async fn poll(host: &Host, terms: &Terms, idle: &Idle) -> Result<Option<v1::Assignment>, Status> {
-    let (incarnation, free) = (&terms.incarnation, free_memory(host.device));
+    let device = host.device;
+    // The driver may hang: not on a thread that heartbeats and stops need.
+    let free = spawn_blocking(move || free_memory(device)).await;
+    let free = free.ok().flatten();
     terms
         .coordinator
-        .lease(incarnation, free, idle.left())
+        .lease(&terms.incarnation, free, idle.left())
         .await
 }
 

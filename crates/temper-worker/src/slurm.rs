@@ -4,9 +4,11 @@
 
 use std::{
     num::ParseIntError,
-    process::Command,
+    process::Stdio,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+
+use tokio::{process::Command, time::timeout};
 
 /// Set in every job.
 const JOB: &str = "SLURM_JOB_ID";
@@ -14,6 +16,9 @@ const JOB: &str = "SLURM_JOB_ID";
 const ARRAY: (&str, &str) = ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID");
 /// Set by newer releases: seconds since 1970.
 const END: &str = "SLURM_JOB_END_TIME";
+/// How long a command of Slurm's may take: a controller that is busy is waited for by the command itself,
+/// which asks again for some time.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// The Slurm job that this process is a part of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +63,16 @@ pub enum SlurmError {
         /// What it printed.
         said: String,
     },
+    /// A command of Slurm's hangs.
+    #[error(
+        "`{command}` did not end within {limit:?}: see whether Slurm's controller answers (`scontrol ping`)"
+    )]
+    Late {
+        /// The command.
+        command: String,
+        /// How long it was waited for.
+        limit: Duration,
+    },
     /// Not a time as Slurm writes it.
     #[error("`squeue` says that job {job} has `{found}` left, which is no time")]
     Left {
@@ -94,14 +109,12 @@ impl Slurm {
     ///
     /// # Errors
     /// When Slurm does not say.
-    pub fn time_left(&self) -> Result<Option<Duration>, SlurmError> {
+    pub async fn time_left(&self) -> Result<Option<Duration>, SlurmError> {
         if let Some(end) = &self.end {
             return until(end).map(Some);
         }
-        let said = run(
-            "squeue",
-            &["--noheader", "--jobs", &self.job, "--format=%L"],
-        )?;
+        let arguments = ["--noheader", "--jobs", &self.job, "--format=%L"];
+        let said = run("squeue", &arguments, LIMIT).await?;
         let said = said.trim();
         match said {
             "UNLIMITED" => Ok(None),
@@ -116,8 +129,9 @@ impl Slurm {
     ///
     /// # Errors
     /// When Slurm does not do it.
-    pub fn requeue(&self) -> Result<(), SlurmError> {
-        run("scontrol", &["requeue", &self.job]).map(drop)
+    pub async fn requeue(&self) -> Result<(), SlurmError> {
+        let arguments = ["requeue", &self.job];
+        run("scontrol", &arguments, LIMIT).await.map(drop)
     }
 }
 
@@ -153,10 +167,20 @@ fn left(text: &str) -> Option<Duration> {
     Some(Duration::from_secs(days.checked_add(seconds)?))
 }
 
-/// What a command of Slurm's prints.
-fn run(program: &str, arguments: &[&str]) -> Result<String, SlurmError> {
+/// What a command of Slurm's prints, which is killed at the limit.
+async fn run(program: &str, arguments: &[&str], limit: Duration) -> Result<String, SlurmError> {
     let command = || format!("{program} {}", arguments.join(" "));
-    let output = Command::new(program).args(arguments).output();
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = timeout(limit, output)
+        .await
+        .map_err(|_elapsed| SlurmError::Late {
+            command: command(),
+            limit,
+        })?;
     let output = output.map_err(|source| SlurmError::Missing {
         command: command(),
         source,
@@ -201,14 +225,25 @@ mod tests {
         }
     }
 
-    #[test]
-    fn end_in_the_environment_needs_no_command() {
-        let at = |end| slurm(&[(JOB, "12"), (END, end)]).unwrap().time_left();
-        let left = at("99999999999").unwrap().unwrap();
+    #[tokio::test]
+    async fn end_in_the_environment_needs_no_command() {
+        let at = async |end| {
+            let slurm = slurm(&[(JOB, "12"), (END, end)]).unwrap();
+            slurm.time_left().await
+        };
+        let left = at("99999999999").await.unwrap().unwrap();
         assert!(left > Duration::from_hours(24), "{left:?}");
-        assert_eq!(at("1").unwrap(), Some(Duration::ZERO));
-        let error = at("soon").unwrap_err().to_string();
+        assert_eq!(at("1").await.unwrap(), Some(Duration::ZERO));
+        let error = at("soon").await.unwrap_err().to_string();
         assert!(error.contains(END) && error.contains("soon"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn command_that_hangs_is_given_up_and_named() {
+        let limit = Duration::from_millis(50);
+        let error = run("sleep", &["600"], limit).await.unwrap_err().to_string();
+        assert!(error.contains("`sleep 600`"), "{error}");
+        assert!(error.contains("scontrol ping"), "{error}");
     }
 
     #[test]

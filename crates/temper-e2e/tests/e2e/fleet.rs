@@ -9,10 +9,17 @@ use temper_e2e::{
     sweeps,
 };
 use temper_store::testing::tables::{self, AttemptRecord, Tables};
+use tokio::time::{sleep, timeout};
 
 const LEASE: Duration = Duration::from_secs(6);
 const GRACE: Duration = Duration::from_secs(30);
 const CUT: i32 = 75;
+
+/// The process of a child that was started once.
+fn process_of(fleet: &Hand, name: &str) -> anyhow::Result<u32> {
+    let child = children(fleet).into_iter().find(|child| child.0 == name);
+    Ok(child.with_context(|| format!("no {name}"))?.1)
+}
 
 /// The children that were started: their names and processes, in order.
 fn children(fleet: &Hand) -> Vec<(String, u32)> {
@@ -65,9 +72,7 @@ async fn killed_child_is_replaced_the_other_goes_on_and_a_stop_drains_both() -> 
     let mut fleet = at_work(&site).await?;
     let started = Tables::read(&site.store).await?;
     let other = at(&started, "fleet-1").context("fleet-1 is at nothing")?;
-    let (name, killed) = children(&fleet)[0].clone();
-    ensure!(name == "fleet-0", "{name}");
-    signal("KILL", killed)?;
+    signal("KILL", process_of(&fleet, "fleet-0")?)?;
 
     // Its job is lost once, and the seat filled again.
     let replaced =
@@ -121,6 +126,75 @@ async fn second_signal_kills_children_whose_drain_is_stuck() -> anyhow::Result<(
     let status = fleet.ended(GRACE).await?;
     ensure!(status.code() == Some(CUT), "{status}: {}", fleet.log());
     ensure!(are_gone(&fleet), "{:?}", children(&fleet));
+    site.stop().await
+}
+
+/// Whether a process has ended. One that nobody has waited for yet has; whoever takes up orphans may take
+/// its time.
+fn has_ended(process: u32) -> bool {
+    let Ok(facts) = std::fs::read_to_string(format!("/proc/{process}/stat")) else {
+        return true;
+    };
+    let state = facts.rsplit(") ").next();
+    state.is_some_and(|state| state.starts_with('Z'))
+}
+
+async fn wait_ended(processes: &[u32]) -> anyhow::Result<()> {
+    let ended = async {
+        while !processes.iter().all(|process| has_ended(*process)) {
+            sleep(Duration::from_millis(30)).await;
+        }
+    };
+    timeout(GRACE, ended)
+        .await
+        .with_context(|| format!("some of {processes:?} live on"))
+}
+
+#[tokio::test]
+async fn children_of_a_killed_parent_give_their_jobs_back_and_end() -> anyhow::Result<()> {
+    let site = Site::start(Duration::from_mins(5)).await?;
+    let mut fleet = at_work(&site).await?;
+    let orphans: Vec<_> = children(&fleet).iter().map(|child| child.1).collect();
+    fleet.signal("KILL")?;
+    fleet.ended(GRACE).await?;
+    wait_ended(&orphans).await?;
+    let tables = Tables::read(&site.store).await?;
+    ensure!(outcomes(&tables, "released") == 2, "{:?}", tables.attempts);
+    site.stop().await
+}
+
+#[tokio::test]
+async fn children_of_a_killed_parent_are_cut_when_their_drain_is_stuck() -> anyhow::Result<()> {
+    let site = Site::start(Duration::from_mins(5)).await?;
+    let mut fleet = at_work(&site).await?;
+    let orphans: Vec<_> = children(&fleet).iter().map(|child| child.1).collect();
+    site.hang_coordinator()?;
+    fleet.signal("KILL")?;
+    fleet.ended(GRACE).await?;
+    // Sooner than their grace, which is a minute.
+    wait_ended(&orphans).await?;
+    let cuts = fleet
+        .log()
+        .matches("cut: what was under way is lost")
+        .count();
+    ensure!(cuts == 2, "{}", fleet.log());
+    site.stop().await
+}
+
+#[tokio::test]
+async fn child_that_is_told_to_stop_by_itself_gives_its_job_back_and_is_replaced()
+-> anyhow::Result<()> {
+    let site = Site::start(LEASE).await?;
+    let mut fleet = at_work(&site).await?;
+    signal("TERM", process_of(&fleet, "fleet-0")?)?;
+    fleet.wait_logged(3, "\"started a worker\"").await?;
+    let tables = site
+        .wait_tables(|tables| at(tables, "fleet-0").is_some())
+        .await?;
+    ensure!(outcomes(&tables, "released") == 1 && outcomes(&tables, "lost") == 0);
+    fleet.signal("TERM")?;
+    let status = fleet.ended(GRACE).await?;
+    ensure!(status.success(), "{status}: {}", fleet.log());
     site.stop().await
 }
 

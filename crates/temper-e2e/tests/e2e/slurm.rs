@@ -19,12 +19,7 @@ use tokio::process::Command;
 
 const LEASE: Duration = Duration::from_secs(20);
 const GRACE: Duration = Duration::from_secs(30);
-const OPTIONS: [&str; 4] = [
-    "--walltime-from-slurm",
-    "--requeue-on-signal",
-    "--checkpoint-every",
-    "1m",
-];
+const OPTIONS: [&str; 2] = ["--walltime-from-slurm", "--requeue-on-signal"];
 
 /// A task of an array, as Slurm 22.05 sets it, in which `squeue` says that so much time is left.
 fn in_slurm(command: &mut Command, folder: &Path, left: &str) -> anyhow::Result<()> {
@@ -44,6 +39,7 @@ fn in_slurm(command: &mut Command, folder: &Path, left: &str) -> anyhow::Result<
         .env("SLURM_ARRAY_JOB_ID", "11")
         .env("SLURM_ARRAY_TASK_ID", "3")
         .env_remove("SLURM_JOB_END_TIME")
+        .env("TEMPER_CHECKPOINT_EVERY", "1m")
         .args(OPTIONS);
     Ok(())
 }
@@ -119,6 +115,48 @@ async fn task_whose_time_is_nearly_over_takes_no_work_and_is_queued_again() -> a
     );
     let tables = Tables::read(&site.store).await?;
     ensure!(tables.attempts.is_empty(), "{:?}", tables.attempts);
+    site.stop().await
+}
+
+#[tokio::test]
+async fn fleet_whose_time_is_nearly_over_is_queued_again_though_it_may_end_when_idle()
+-> anyhow::Result<()> {
+    let site = Site::start(LEASE).await?;
+    site.submit(sweeps::long([0])).await?;
+    let mut fleet = site.worker()?;
+    in_slurm(&mut fleet, site.folder(), "1:10")?;
+    fleet.args(["--devices", "cpu,cpu", "--exit-when-idle", "10m"]);
+    let mut fleet = site.start_worker("task", fleet)?;
+    let status = fleet.ended(GRACE).await?;
+    ensure!(status.success(), "{status}: {}", fleet.log());
+    let asked = asked(&site);
+    ensure!(
+        asked.ends_with(&["scontrol requeue 11_3".to_owned()]),
+        "{asked:?}"
+    );
+    site.stop().await
+}
+
+#[tokio::test]
+async fn drain_that_the_time_began_and_twice_the_grace_cut_is_queued_again() -> anyhow::Result<()> {
+    let site = Site::start(LEASE).await?;
+    site.submit(sweeps::long([0])).await?;
+    let mut worker = site.worker()?;
+    // A minute before the end it leaves; with checkpoints as often as this it takes a job until then.
+    in_slurm(&mut worker, site.folder(), "1:12")?;
+    worker.env("TEMPER_CHECKPOINT_EVERY", "1s");
+    worker.args(["--grace", "1s"]);
+    let mut worker = site.start_worker("task", worker)?;
+    site.wait_tables(|tables| !tables.attempts.is_empty())
+        .await?;
+    site.hang_coordinator()?;
+    let status = worker.ended(GRACE * 2).await?;
+    ensure!(status.code() == Some(75), "{status}: {}", worker.log());
+    let asked = asked(&site);
+    ensure!(
+        asked.ends_with(&["scontrol requeue 11_3".to_owned()]),
+        "{asked:?}"
+    );
     site.stop().await
 }
 

@@ -8,35 +8,47 @@ use std::{
 
 /// A child that lived this long was well.
 pub(crate) const WELL: Duration = Duration::from_secs(30);
-const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// Before a child follows the first that died.
+pub(crate) const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// Deaths, one soon after the other, with which a seat counts as hopeless.
 const TRIES: u32 = 5;
 
 /// The deaths on one seat since it last was well.
-#[derive(Debug, Default)]
-pub(crate) struct Deaths(u32);
+#[derive(Debug)]
+pub(crate) struct Deaths {
+    number: u32,
+    first_wait: Duration,
+}
 
 impl Deaths {
+    /// None yet.
+    pub(crate) fn new(first_wait: Duration) -> Self {
+        Self {
+            number: 0,
+            first_wait,
+        }
+    }
+
     /// Notes a death, and says how long to wait.
     pub(crate) fn add(&mut self) -> Duration {
-        let wait = FIRST_WAIT * 2_u32.saturating_pow(self.0.min(16));
-        self.0 = self.0.saturating_add(1);
+        let wait = self.first_wait * 2_u32.saturating_pow(self.number.min(16));
+        self.number = self.number.saturating_add(1);
         wait.min(LONGEST_WAIT)
     }
 
     /// The child is well.
     pub(crate) fn forget(&mut self) {
-        self.0 = 0;
+        self.number = 0;
     }
 
     pub(crate) fn are_hopeless(&self) -> bool {
-        self.0 >= TRIES
+        self.number >= TRIES
     }
 }
 
-/// The seats of a fleet. One whose children die goes on trying while another is well; when all of them
-/// do, whoever started the fleet should know.
+/// The seats of a fleet. One whose children die goes on trying while another is well; when it is not, the
+/// fleet is given up, and when no seat was ever left well, whoever started the fleet should know.
 #[derive(Debug)]
 pub(crate) struct Health(Mutex<Seats>);
 
@@ -44,6 +56,9 @@ pub(crate) struct Health(Mutex<Seats>);
 struct Seats {
     taken: BTreeSet<usize>,
     hopeless: BTreeSet<usize>,
+    /// Whether a seat's child has ended well.
+    served: bool,
+    given_up: bool,
 }
 
 impl Health {
@@ -51,6 +66,8 @@ impl Health {
         Self(Mutex::new(Seats {
             taken: (0..seats).collect(),
             hopeless: BTreeSet::new(),
+            served: false,
+            given_up: false,
         }))
     }
 
@@ -69,12 +86,21 @@ impl Health {
         let mut seats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seats.taken.remove(&seat);
         seats.hopeless.remove(&seat);
+        seats.served = true;
     }
 
-    /// Whether no seat is left with a child that lives for long.
-    pub(crate) fn is_hopeless(&self) -> bool {
+    /// Gives the fleet up if no seat is left with a child that lives for long; whether it has.
+    pub(crate) fn give_up(&self) -> bool {
+        let mut seats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_hopeless = !seats.taken.is_empty() && seats.taken == seats.hopeless;
+        seats.given_up |= is_hopeless;
+        is_hopeless
+    }
+
+    /// Whether the fleet was given up without having been of any use.
+    pub(crate) fn has_failed(&self) -> bool {
         let seats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        !seats.taken.is_empty() && seats.taken == seats.hopeless
+        seats.given_up && !seats.served
     }
 }
 
@@ -84,7 +110,7 @@ mod tests {
 
     #[test]
     fn waits_grow_to_a_limit_and_begin_anew_once_a_child_was_well() {
-        let mut deaths = Deaths::default();
+        let mut deaths = Deaths::new(FIRST_WAIT);
         let waits: Vec<_> = (0..20).map(|_| deaths.add()).collect();
         assert_eq!(waits[0], FIRST_WAIT);
         assert_eq!(waits[19], LONGEST_WAIT);
@@ -95,17 +121,27 @@ mod tests {
     }
 
     #[test]
-    fn fleet_is_hopeless_when_every_seat_that_is_left_is() {
+    fn fleet_is_given_up_when_every_seat_that_is_left_is_hopeless() {
         let health = Health::new(3);
         health.note(0, true);
         health.note(1, true);
-        assert!(!health.is_hopeless());
+        assert!(!health.give_up());
         health.leave(2);
-        assert!(health.is_hopeless());
+        assert!(health.give_up());
+        assert!(!health.has_failed(), "one has ended well");
         health.note(1, false);
-        assert!(!health.is_hopeless());
+        assert!(!health.give_up());
         health.leave(0);
         health.leave(1);
-        assert!(!health.is_hopeless(), "all have ended well");
+        assert!(!health.give_up(), "all have ended well");
+    }
+
+    #[test]
+    fn fleet_of_which_no_child_ever_ended_well_has_failed() {
+        let health = Health::new(2);
+        health.note(0, true);
+        health.note(1, true);
+        assert!(!health.has_failed(), "not before it is given up");
+        assert!(health.give_up() && health.has_failed());
     }
 }

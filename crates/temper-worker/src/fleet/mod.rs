@@ -12,13 +12,16 @@ mod seat;
 use std::{ffi::OsString, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use temper_service::stop::{Stop, TaskPanicked, Tasks};
-use tokio::time::Instant;
+use tokio::{
+    task::{JoinError, spawn_blocking},
+    time::Instant,
+};
 
 use crate::{config::Config, session::Left};
 use command::{Own, Program};
 use devices::Surroundings;
 pub use devices::{Devices, DevicesError};
-use health::Health;
+use health::{FIRST_WAIT, Health};
 use seat::{Seat, SeatEnd};
 
 /// Why a fleet cannot go on.
@@ -27,6 +30,9 @@ pub enum FleetError {
     /// No such devices.
     #[error("--devices cannot be had")]
     Devices(#[from] DevicesError),
+    /// A defect in what asks the driver.
+    #[error("asking the driver for GPUs broke off")]
+    Driver(#[source] JoinError),
     /// This program cannot be found.
     #[error("cannot tell where this program is, to start it for each device")]
     Program(#[source] io::Error),
@@ -41,8 +47,10 @@ pub enum FleetError {
 /// How a fleet ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FleetEnd {
-    /// Every child ended well.
+    /// Nothing is held any more.
     Well(Left),
+    /// The same, but a child failed when it was told to stop.
+    Failed,
     /// A child was cut, or had to be killed: what it held is not given back.
     Cut,
 }
@@ -58,47 +66,83 @@ pub async fn run(
     arguments: Vec<OsString>,
     stop: Stop,
 ) -> Result<FleetEnd, FleetError> {
-    let devices = devices.resolve(Surroundings::here(), config.share_device)?;
+    // It asks the driver, which may hang: not on the thread that stops this.
+    let around = tokio::select! {
+        around = spawn_blocking(Surroundings::here) => around.map_err(FleetError::Driver)?,
+        () = stop.graceful.cancelled() => return Ok(FleetEnd::Well(Left::Told)),
+    };
+    let devices = devices.resolve(around, config.share_device)?;
     let path = std::env::current_exe().map_err(FleetError::Program)?;
     let program = Arc::new(Program { path, arguments });
-    let leaves_at = config.wall_time.map(|time| Instant::now() + time);
-    let health = Arc::new(Health::new(devices.len()));
-    let (tasks, base) = (Tasks::new(&stop), config.worker_name());
     tracing::info!(devices = devices.join(","), "starting one worker a device");
+    let health = Arc::new(Health::new(devices.len()));
+    let seats = seats(config, devices, &program, &health);
+    let end = fill(seats, &health, &stop).await?;
+    tracing::info!(?end, "every worker has ended");
+    Ok(end)
+}
+
+/// A seat a device.
+fn seats(
+    config: &Config,
+    devices: Vec<String>,
+    program: &Arc<Program>,
+    health: &Arc<Health>,
+) -> Vec<Seat> {
+    let leaves_at = config.wall_time.map(|time| Instant::now() + time);
+    let (base, share) = (config.worker_name(), config.share.get() * devices.len());
+    let seat = |(index, device)| Seat {
+        index,
+        own: Own {
+            device,
+            name: format!("{base}-{index}"),
+            share,
+            metrics: address_of(config.metrics.metrics, index),
+        },
+        program: Arc::clone(program),
+        leaves_at,
+        grace: config.grace,
+        first_pause: FIRST_WAIT,
+        health: Arc::clone(health),
+    };
+    devices.into_iter().enumerate().map(seat).collect()
+}
+
+/// Keeps the seats filled.
+async fn fill(seats: Vec<Seat>, health: &Health, stop: &Stop) -> Result<FleetEnd, FleetError> {
+    let tasks = Tasks::new(stop);
+    // Each ends with the stop, when its child ends well, or when all is hopeless.
+    let filled: Vec<_> = seats
+        .into_iter()
+        .map(|seat| tasks.spawn("seat", seat.keep_filled(stop.clone())))
+        .collect();
     let mut ends = Vec::new();
-    let share = config.share.get() * devices.len();
-    for (index, device) in devices.into_iter().enumerate() {
-        let name = format!("{base}-{index}");
-        let seat = Seat {
-            index,
-            own: Own {
-                device,
-                name,
-                share,
-                metrics: address_of(config.metrics.metrics, index),
-            },
-            program: Arc::clone(&program),
-            leaves_at,
-            grace: config.grace,
-            health: Arc::clone(&health),
-        };
-        // Ends with the stop, when its child ends well, or when all is hopeless.
-        ends.push(tasks.spawn("seat", seat.keep_filled(stop.clone())));
-    }
-    let mut cut = false;
-    for end in ends {
+    for end in filled {
         // One that panicked is told below.
-        cut |= matches!(end.await, Ok(Some(SeatEnd::Cut)));
+        ends.extend(end.await.ok().flatten());
     }
     tasks.finish().await?;
-    if health.is_hopeless() {
+    // Whoever asked for the stop gets it, whatever the children were like.
+    if health.has_failed() && stop.signal().is_none() {
         return Err(FleetError::Hopeless);
     }
-    if cut {
-        return Ok(FleetEnd::Cut);
+    Ok(end(&ends))
+}
+
+/// How a fleet ends whose seats were left like this.
+fn end(seats: &[SeatEnd]) -> FleetEnd {
+    if seats.contains(&SeatEnd::Cut) {
+        return FleetEnd::Cut;
     }
-    tracing::info!("every worker has ended");
-    Ok(FleetEnd::Well(left(config, &stop)))
+    if seats.contains(&SeatEnd::Failed) {
+        return FleetEnd::Failed;
+    }
+    // The time is every seat's; and one that was told while others had nothing to do was at work.
+    let by_weight = [Left::TimeOver, Left::Told, Left::Idle];
+    let left = by_weight
+        .into_iter()
+        .find(|left| seats.contains(&SeatEnd::Well(*left)));
+    FleetEnd::Well(left.unwrap_or(Left::Told))
 }
 
 /// Where a child tells metrics: one port after the other, or a free one each.
@@ -111,19 +155,11 @@ fn address_of(first: Option<SocketAddr>, index: usize) -> Option<SocketAddr> {
     Some(address)
 }
 
-/// Why children that nobody told to stop have ended.
-fn left(config: &Config, stop: &Stop) -> Left {
-    if stop.graceful.is_cancelled() {
-        Left::Told
-    } else if config.wall_time.is_some() && config.exit_when_idle.is_none() {
-        Left::TimeOver
-    } else {
-        Left::Idle
-    }
-}
-
 /// How long children that were told to stop are waited for: they end by themselves after twice the
 /// grace, unless they are stuck where no code runs.
 fn patience(grace: Duration) -> Duration {
     2 * grace + Duration::from_secs(10)
 }
+
+#[cfg(test)]
+mod tests;

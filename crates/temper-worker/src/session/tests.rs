@@ -1,7 +1,7 @@
 use clap::Parser;
 
 use super::*;
-use crate::fake::{Call, Running, Script, anywhere};
+use crate::fake::{self, Call, Running, Script, Stuck, anywhere};
 
 #[derive(Parser)]
 struct Arguments {
@@ -21,6 +21,10 @@ fn config(running: &Running) -> Config {
     let (url, token) = (running.url(), running.token_file());
     let given = [&url, "--token-file", &token];
     Arguments::parse_from(fixed.into_iter().chain(given)).config
+}
+
+async fn run(config: Config, capture: Capture, stop: Stop) -> Result<Left, SessionError> {
+    Box::pin(super::run(config, capture, stop, CancellationToken::new())).await
 }
 
 fn assignment() -> v1::Assignment {
@@ -145,11 +149,58 @@ async fn worker_stops_before_its_time_is_over() {
     assert_eq!(began.elapsed(), Duration::from_hours(1));
 }
 
+#[test]
+fn drain_has_a_minute_or_twice_the_grace_before_the_wall_time() {
+    let stays = |grace| stay(Duration::from_hours(1), Duration::from_secs(grace));
+    assert_eq!(stays(5), Duration::from_mins(59));
+    assert_eq!(stays(90), Duration::from_mins(57));
+    assert_eq!(stays(3600), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn worker_leaves_in_time_for_its_drain_before_its_wall_time() {
+    let began = Instant::now();
+    let mut host = fake::host(Arc::new(Stuck::new().0));
+    host.leaves_at = Some(began + Duration::from_hours(1));
+    let _until = limit(Duration::from_secs(90), &host);
+    host.stop.graceful.cancelled().await;
+    assert_eq!(began.elapsed(), Duration::from_mins(57));
+    assert!(host.time_over.is_cancelled());
+    host.stop.cut.cancelled().await;
+    assert_eq!(began.elapsed(), Duration::from_hours(1));
+    assert!(host.late.is_cancelled());
+}
+
+#[tokio::test]
+async fn job_that_does_not_stop_within_the_grace_goes_back_without_being_waited_for() {
+    let script = Script {
+        leases: [Ok(Some(fake::training()))].into(),
+        ..Script::default()
+    };
+    let mut running = Running::start(anywhere(), script).await;
+    let (stop, (stuck, hand)) = (Stop::new(), Stuck::new());
+    let mut config = config(&running);
+    // Twice of it is longer than this test.
+    config.grace = Duration::from_secs(2);
+    let session = run_with(Arc::new(stuck), config, Capture::default(), stop.clone());
+    let session = tokio::spawn(session);
+    assert!(matches!(running.call().await, Call::Register(_)));
+    assert!(matches!(running.call().await, Call::Lease(_)));
+    hand.started.notified().await;
+    stop.gracefully();
+    assert_eq!(running.call().await, Call::Release);
+    assert!(!stop.cut.is_cancelled());
+    drop(hand);
+    assert_eq!(session.await.unwrap().unwrap(), Left::Told);
+}
+
 #[tokio::test]
 async fn worker_whose_token_is_refused_ends_and_says_so() {
     let running = Running::start(anywhere(), Script::default()).await;
     let mut config = config(&running);
     config.access.token_file = None;
+    // Which it does not wait for.
+    config.wall_time = Some(Duration::from_hours(1));
     let refused = run(config, Capture::default(), Stop::new())
         .await
         .unwrap_err()
