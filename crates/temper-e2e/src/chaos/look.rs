@@ -102,20 +102,6 @@ impl Look<'_> {
         }
     }
 
-    /// Waits for the end of an attempt, whatever it is.
-    ///
-    /// # Errors
-    /// When it does not end for long.
-    pub async fn ends(&self, held: &Held) -> anyhow::Result<()> {
-        let end = Instant::now() + PATIENCE;
-        let outcome = || tables::attempt_outcome(self.0, (held.job, held.fence));
-        while self.asked(outcome).await?.0.is_none() {
-            ensure!(Instant::now() < end, "{held:?} stays as it is");
-            sleep(PAUSE).await;
-        }
-        Ok(())
-    }
-
     /// Asks the database, again while it is away.
     async fn asked<T, F>(&self, question: impl Fn() -> F) -> anyhow::Result<T>
     where

@@ -8,20 +8,19 @@ use std::{fmt, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
 use temper_store::testing::tables::{Held, Tables};
+use tokio::time::{Instant, sleep};
 
 use crate::{
     chaos::{
         self, Against, Settings,
         check::Findings,
-        cluster::Size,
+        cluster::{PATIENCE, PAUSE, Size},
         look::{GIVEN_UP, Look, REFUSED, says, until},
     },
     processes::Trainer,
 };
 use site::{Site, worker_name};
 
-/// Who is cut off.
-const CUT: usize = 0;
 /// Cuts until one falls into a moment in which a result is under way.
 const CUTS: u32 = 8;
 
@@ -65,6 +64,8 @@ impl Plan {
         };
         let settings = Settings {
             size,
+            // Measurements, of which one is cut off, are not to be the least part of the work.
+            epochs: 4,
             ..Settings::real(0).calm()
         };
         Self {
@@ -139,9 +140,10 @@ async fn work(
 /// Cuts a worker off while it measures, until another one has its job, and connects it again. What it
 /// measured meanwhile is then under way, and has to be refused.
 async fn partition(site: &Site, sweep: &str) -> anyhow::Result<(u32, u32)> {
-    let (look, host) = (Look(&site.store), site.worker(CUT));
+    let look = Look(&site.store);
     for cuts in 1..=CUTS {
-        let held = evaluation(look).await?;
+        let (worker, held) = evaluation(site).await?;
+        let host = site.worker(worker);
         site.network.cut(host)?;
         let read = site.curves(sweep).await;
         let lost = look.lost(&held).await;
@@ -151,7 +153,7 @@ async fn partition(site: &Site, sweep: &str) -> anyhow::Result<(u32, u32)> {
         if !lost? {
             continue;
         }
-        let log = || site.worker_log(CUT);
+        let log = || site.worker_log(worker);
         let gives_up = || GIVEN_UP.iter().any(|message| says(&log(), message, &held));
         let is_told = until(gives_up).await;
         is_told.with_context(|| format!("{held:?} was lost, and the worker goes on with it"))?;
@@ -164,16 +166,24 @@ async fn partition(site: &Site, sweep: &str) -> anyhow::Result<(u32, u32)> {
     bail!("no result of a worker that was cut off came late, {CUTS} times")
 }
 
-/// An evaluation that the worker holds: it says nothing before its result, so that it comes to one
-/// whoever hears it.
-async fn evaluation(look: Look<'_>) -> anyhow::Result<Held> {
+/// An evaluation, and the worker that holds it, which is not the slow one: it says nothing before its result,
+/// so that it comes to one whoever hears it. Whoever it is: while one worker trains, the others may measure all
+/// there is.
+async fn evaluation(site: &Site) -> anyhow::Result<(usize, Held)> {
+    let look = Look(&site.store);
+    let end = Instant::now() + PATIENCE;
     loop {
-        let held = look.busy(&worker_name(CUT)).await?;
-        let held = held.context("there is no work left to be cut off from")?;
-        if held.evaluates {
-            return Ok(held);
+        for worker in 0..site.workers() - 1 {
+            let held = look.held_by(&worker_name(worker)).await?;
+            let held = held.filter(|held| held.evaluates && held.lost == 0);
+            if let Some(held) = held {
+                return Ok((worker, held));
+            }
         }
-        look.ends(&held).await?;
+        let open = look.progress().await?.open;
+        ensure!(open > 0, "there is no work left to be cut off from");
+        ensure!(Instant::now() < end, "nobody measures");
+        sleep(PAUSE).await;
     }
 }
 

@@ -224,6 +224,12 @@ impl Site {
         Ok(groups.filter_map(|group| group["count"].as_u64()).sum())
     }
 
+    /// How many workers there are; the last one's line is slow.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
     /// The host of a worker.
     #[must_use]
     pub fn worker(&self, place: usize) -> &Host {
