@@ -38,6 +38,8 @@ pub struct Settings {
     pub cells: u64,
     /// Epochs of a training.
     pub epochs: u32,
+    /// Images of each measurement.
+    pub samples: u32,
     /// Processes.
     pub size: Size,
     /// What is done to them.
@@ -67,6 +69,7 @@ impl Settings {
             seed,
             cells: 150,
             epochs: 4,
+            samples: 20,
             size: Size {
                 workers: 8,
                 coordinators: 2,
@@ -144,8 +147,11 @@ impl Settings {
     #[must_use]
     pub fn request(&self) -> v1::CreateSweepRequest {
         let mut request = sweeps::tiny(0..self.cells);
-        let training = &mut sweeps::spec(&mut request).training;
-        training.get_or_insert_default().epochs = Some(self.epochs);
+        let spec = sweeps::spec(&mut request);
+        spec.training.get_or_insert_default().epochs = Some(self.epochs);
+        for evaluation in &mut spec.evaluations {
+            evaluation.samples = self.samples;
+        }
         request
     }
 

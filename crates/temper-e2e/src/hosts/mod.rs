@@ -21,6 +21,8 @@ use crate::{
 };
 use site::{Site, worker_name};
 
+/// What a worker logs when it has begun an evaluation.
+const MEASURES: &str = "evaluating";
 /// Cuts until one falls into a moment in which a result is under way.
 const CUTS: u32 = 8;
 
@@ -64,8 +66,9 @@ impl Plan {
         };
         let settings = Settings {
             size,
-            // Measurements, of which one is cut off, are not to be the least part of the work.
+            // A measurement, of which one is cut off, lasts some seconds, and there are many.
             epochs: 4,
+            samples: 400,
             ..Settings::real(0).calm()
         };
         Self {
@@ -144,6 +147,10 @@ async fn partition(site: &Site, sweep: &str) -> anyhow::Result<(u32, u32)> {
     for cuts in 1..=CUTS {
         let (worker, held) = evaluation(site).await?;
         let host = site.worker(worker);
+        let measures = || says(&site.worker_log(worker), MEASURES, &held);
+        until(measures)
+            .await
+            .with_context(|| format!("{held:?} is not begun"))?;
         site.network.cut(host)?;
         let read = site.curves(sweep).await;
         let lost = look.lost(&held).await;
