@@ -110,27 +110,7 @@ impl House {
 
     /// The same by another seed.
     pub async fn submit_seed(&self, request_id: &str, seed: u64) -> Result<v1::Sweep, Status> {
-        let kind = Some(v1::schedule::Kind::Fixed(v1::schedule::Fixed {}));
-        let spec = v1::SweepSpec {
-            models: vec!["mobilenetv2".to_owned()],
-            datasets: vec!["fashion-mnist".to_owned()],
-            schedules: vec![v1::Schedule { kind }],
-            target_epsilons: vec!["2/255".to_owned()],
-            seeds: vec![seed],
-            training: Some(v1::TrainingSettings {
-                epochs: Some(2),
-                ..Default::default()
-            }),
-            ..v1::SweepSpec::default()
-        };
-        let request = v1::CreateSweepRequest {
-            sweep: Some(v1::Sweep {
-                spec: Some(spec),
-                ..v1::Sweep::default()
-            }),
-            request_id: request_id.to_owned(),
-            validate_only: false,
-        };
+        let request = request(request_id, seed);
         let mut client = SweepServiceClient::new(self.channel.clone());
         client
             .create_sweep(request)
@@ -160,6 +140,31 @@ impl House {
             }
         }
         Ok(bytes)
+    }
+}
+
+/// What makes a sweep of one training and one evaluation.
+pub fn request(request_id: &str, seed: u64) -> v1::CreateSweepRequest {
+    let kind = Some(v1::schedule::Kind::Fixed(v1::schedule::Fixed {}));
+    let spec = v1::SweepSpec {
+        models: vec!["mobilenetv2".to_owned()],
+        datasets: vec!["fashion-mnist".to_owned()],
+        schedules: vec![v1::Schedule { kind }],
+        target_epsilons: vec!["2/255".to_owned()],
+        seeds: vec![seed],
+        training: Some(v1::TrainingSettings {
+            epochs: Some(2),
+            ..Default::default()
+        }),
+        ..v1::SweepSpec::default()
+    };
+    v1::CreateSweepRequest {
+        sweep: Some(v1::Sweep {
+            spec: Some(spec),
+            ..v1::Sweep::default()
+        }),
+        request_id: request_id.to_owned(),
+        validate_only: false,
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::{net::TcpListener, sync::mpsc};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 
-use crate::house::{Hand, House};
+use crate::house::{Hand, House, request};
 
 /// Takes spans.
 struct Collector(Mutex<mpsc::UnboundedSender<Span>>);
@@ -60,37 +60,13 @@ async fn collect() -> anyhow::Result<mpsc::UnboundedReceiver<Span>> {
 
 /// The call that a traced client makes.
 async fn create(house: &House, parent: &str) -> anyhow::Result<()> {
-    let request = |seed| {
-        let kind = Some(v1::schedule::Kind::Fixed(v1::schedule::Fixed {}));
-        v1::CreateSweepRequest {
-            sweep: Some(v1::Sweep {
-                spec: Some(v1::SweepSpec {
-                    models: vec!["mobilenetv2".to_owned()],
-                    datasets: vec!["fashion-mnist".to_owned()],
-                    schedules: vec![v1::Schedule { kind }],
-                    target_epsilons: vec!["2/255".to_owned()],
-                    seeds: vec![seed],
-                    training: Some(v1::TrainingSettings {
-                        epochs: Some(2),
-                        ..Default::default()
-                    }),
-                    ..v1::SweepSpec::default()
-                }),
-                ..v1::Sweep::default()
-            }),
-            ..v1::CreateSweepRequest::default()
-        }
-    };
-    let mut request = Request::new(request(7));
-    request
-        .metadata_mut()
-        .insert("traceparent", parent.parse()?);
+    let request = within(request("", 7), parent)?;
     let mut client = SweepServiceClient::new(house.channel.clone());
     client.create_sweep(request).await?;
     Ok(())
 }
 
-/// A call of a worker's, within the span of its attempt.
+/// A call within a span.
 fn within<T>(message: T, traceparent: &str) -> anyhow::Result<Request<T>> {
     let mut request = Request::new(message);
     request
