@@ -15,10 +15,7 @@ use temper_service::{
     access::Secret,
     client::{Credentials, connect},
 };
-use temper_store::{
-    Store,
-    testing::tables::{self, Tables},
-};
+use temper_store::{Store, testing::tables};
 use tempfile::TempDir;
 use tokio::{
     process::{Child, Command},
@@ -27,8 +24,8 @@ use tokio::{
 
 use crate::{
     chaos::{
-        self, Settings,
-        check::{self, Findings, Reference},
+        self, Against, Settings,
+        check::{Findings, Reference},
         cluster::{PATIENCE, PAUSE},
         look::Look,
     },
@@ -118,12 +115,10 @@ impl Site {
         self.start_coordinator(&releases.new)?;
         self.start_worker(&releases.old, "old", &worker)?;
         self.sweep(&submitter, CELLS..2 * CELLS).await?;
-        let tables = Tables::read(&self.store).await?;
         let jobs = usize::try_from(4 * CELLS)?;
-        let mut findings = check::tables(&tables, jobs, reference);
         let objects = processes::objects(self.folder.path());
-        let objects = temper_service::objects::Objects::open(&objects)?;
-        check::objects(&mut findings, &tables, &objects).await?;
+        let against = Against::Run(reference);
+        let (tables, findings) = chaos::judge(&self.store, &objects, jobs, against).await?;
         for worker in ["old", "new"] {
             let took_part = tables.attempts.iter().any(|a| a.worker == worker);
             ensure!(took_part, "the {worker} worker took no part");

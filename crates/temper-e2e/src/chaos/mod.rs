@@ -209,7 +209,8 @@ async fn work(
     let seen = seen.context("`temper watch` does not end")??;
     ensure!(seen.success(), "`temper watch` ended with {seen}");
     let store = &chaos.cluster.store;
-    let (tables, findings) = judge(store, &chaos.cluster.objects(), settings, against).await?;
+    let (tables, findings) =
+        judge(store, &chaos.cluster.objects(), settings.jobs(), against).await?;
     let results = check::results_of(&tables);
     let report = Report {
         jobs: tables.jobs.len(),
@@ -221,14 +222,14 @@ async fn work(
     Ok((report, results))
 }
 
-/// What is left at the end of a run, and what of it is wrong.
+/// What is left at the end of a run of so many jobs, and what of it is wrong.
 ///
 /// # Errors
 /// When it cannot be read.
 pub async fn judge(
     store: &Store,
     objects: &str,
-    settings: Settings,
+    jobs: usize,
     against: Against<'_>,
 ) -> anyhow::Result<(Tables, Findings)> {
     let tables = Tables::read(store).await?;
@@ -237,8 +238,9 @@ pub async fn judge(
         Against::Truth => &check::truth_of(&tables),
         Against::Nothing => &check::results_of(&tables),
     };
-    let mut findings = check::tables(&tables, settings.jobs(), reference);
-    check::objects(&mut findings, &tables, &Objects::open(objects)?).await?;
+    let mut findings = check::tables(&tables, jobs, reference);
+    let objects = Objects::open(objects)?;
+    check::objects(&mut findings, &tables, store, &objects).await?;
     Ok((tables, findings))
 }
 

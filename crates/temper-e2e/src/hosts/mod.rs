@@ -128,7 +128,8 @@ async fn work(
     Look(&site.store).wait_ended(jobs).await?;
     let all = site.curves(&sweep).await?;
     ensure!(all == settings.cells, "{all} curves of {}", settings.cells);
-    let (tables, findings) = chaos::judge(&site.store, &site.objects(), settings, against).await?;
+    let (tables, findings) =
+        chaos::judge(&site.store, &site.objects(), settings.jobs(), against).await?;
     Ok(Report {
         jobs: tables.jobs.len(),
         findings,

@@ -135,8 +135,13 @@ async fn sweep_goes_on_from_a_dump_as_if_nothing_had_been_after_it() -> anyhow::
     }
     chaos.wait_ended(JOBS).await?;
 
-    let (tables, findings) =
-        chaos::judge(&cluster.store, &cluster.objects(), settings, Against::Truth).await?;
+    let (tables, findings) = chaos::judge(
+        &cluster.store,
+        &cluster.objects(),
+        settings.jobs(),
+        Against::Truth,
+    )
+    .await?;
     findings.verdict()?;
     let after = succeeded(&tables);
     let kept = succeeded(&restored).iter().all(|old| after.contains(old));

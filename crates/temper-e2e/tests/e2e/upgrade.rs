@@ -58,7 +58,7 @@ async fn peers_that_know_the_committed_protocol_alone_run_a_sweep() -> anyhow::R
     let (tables, findings) = chaos::judge(
         &cluster.store,
         &cluster.objects(),
-        settings,
+        settings.jobs(),
         Against::Run(&reference),
     )
     .await?;
