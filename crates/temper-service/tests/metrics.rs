@@ -3,7 +3,7 @@
 
 mod partial;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, future::BoxFuture};
 use temper_core::{
@@ -232,4 +232,20 @@ async fn what_is_asked_for_at_a_scrape_is_asked_each_time_and_elsewhere_is_nothi
     assert!(asked(&running.scrape().await) > first);
     let elsewhere = running.read("/", "").await;
     assert!(elsewhere.starts_with("HTTP/1.1 404 "), "{elsewhere}");
+}
+
+#[tokio::test]
+async fn readers_beyond_the_limit_wait_for_those_before() {
+    let running = start(false).await;
+    let mut silent = Vec::new();
+    for _ in 0..32 {
+        silent.push(TcpStream::connect(running.metrics).await.unwrap());
+    }
+    let mut waiting = std::pin::pin!(running.scrape());
+    // Long enough for an answer, were one to come.
+    let early = tokio::time::timeout(Duration::from_millis(300), &mut waiting).await;
+    assert!(early.is_err(), "{early:?}");
+    drop(silent);
+    let told = waiting.await;
+    assert!(told.starts_with("HTTP/1.1 200"), "{told}");
 }

@@ -11,12 +11,18 @@ use axum::{
     },
     response::{IntoResponse as _, Response},
     routing::get,
+    serve::Listener,
 };
 use futures::future::{BoxFuture, join_all};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
 use metrics_exporter_prometheus::PrometheusHandle;
 use subtle::ConstantTimeEq as _;
 use temper_core::Digest;
-use tokio::{net::TcpListener, time};
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet, time};
 
 use super::MetricsError;
 
@@ -24,6 +30,11 @@ use super::MetricsError;
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// How long what is asked for at a scrape may take: Prometheus waits 10 s.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// Connections at a time; more wait until one ends. Each scraper needs one, and whoever has no token cannot
+/// take from the calls that the process is there for more than these.
+const CONNECTIONS: usize = 32;
+/// How long a client may take to ask, on a fresh connection and on one that it keeps.
+const SILENCE: Duration = Duration::from_secs(30);
 /// How often samples of histograms are counted where nobody reads them: they pile up until then.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -90,13 +101,34 @@ impl Metrics {
             .route("/metrics", get(scrape))
             .with_state(self.told);
         tokio::select! {
-            served = axum::serve(self.listener, routes) => {
-                let error = served.err().map(|error| error.to_string());
-                tracing::error!(error, "metrics are told no more");
-                std::future::pending::<()>().await;
-            }
+            () = listen(self.listener, routes) => {}
             () = keep_up(&registry) => {}
         }
+    }
+}
+
+/// Does not end. Connections end with it.
+async fn listen(mut listener: TcpListener, routes: Router) {
+    let seats = Arc::new(Semaphore::new(CONNECTIONS));
+    let service = TowerToHyperService::new(routes);
+    let mut http = auto::Builder::new(TokioExecutor::new()).http1_only();
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(SILENCE);
+    let mut connections = JoinSet::new();
+    // It is never closed.
+    while let Ok(seat) = Arc::clone(&seats).acquire_owned().await {
+        // That of axum, which goes on where a connection cannot be had.
+        let (stream, client) = Listener::accept(&mut listener).await;
+        while connections.try_join_next().is_some() {}
+        let (http, service) = (http.clone(), service.clone());
+        connections.spawn(async move {
+            let served = http.serve_connection(TokioIo::new(stream), service).await;
+            if let Err(error) = served {
+                tracing::debug!(%client, error, "a reader of metrics went away");
+            }
+            drop(seat);
+        });
     }
 }
 
