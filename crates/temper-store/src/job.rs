@@ -116,9 +116,29 @@ pub struct JobPage {
     pub next: Option<u32>,
 }
 
-/// A moment of the database, from which changes are told.
+/// A moment of the database, from which changes are told; by default the beginning, from which all is told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SnapshotToken {
+    since: u64,
+    /// Where a look goes on that has not told all yet.
+    page: Option<Page>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SnapshotToken(u64);
+struct Page {
+    /// When the look began: the next one's `since`.
+    began: u64,
+    /// The last position that was told.
+    after: i32,
+}
+
+impl SnapshotToken {
+    /// Whether all has been told that had changed when the look began.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.page.is_none()
+    }
+}
 
 /// What has changed of a sweep's jobs.
 #[derive(Debug, Clone, PartialEq)]
@@ -264,40 +284,61 @@ impl Store {
         })
     }
 
-    /// The jobs of a sweep that changed since `since`; all of them without it. Rows are taken when
-    /// their writer had not committed before that moment: by transaction ids, not by clocks, so
-    /// that a slow commit is not missed.
+    /// The jobs of a sweep that changed since `from`, at most `limit` of them: `next` goes on from there.
+    /// Rows are taken when their writer had not committed before that moment: by transaction ids, not
+    /// by clocks, so that a slow commit is not missed.
     ///
     /// # Errors
     /// `NotFound` without such a sweep.
     pub async fn job_changes(
         &self,
         sweep: Uuid,
-        since: Option<SnapshotToken>,
+        from: SnapshotToken,
+        limit: u32,
     ) -> Result<JobChanges, StoreError> {
         self.sweep_exists(sweep).await?;
         // The moment is taken before the rows: what commits in between is told now and once more
         // the next time.
-        let next = sqlx::query_scalar!(
+        let (began, after) = match from.page {
+            Some(Page { began, after }) => (began, after),
+            None => (self.oldest_running().await?, -1),
+        };
+        let records = job_records!(
+            "WHERE link.sweep_id = $1 AND job.changed_in >= ($2::text)::xid8 AND link.position > $3
+            ORDER BY link.position LIMIT $4",
+            sweep,
+            from.since.to_string(),
+            after,
+            i64::from(limit)
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let is_full = records.len() >= limit as usize;
+        let last = records.last().and_then(|record| record.position);
+        let next = match last.filter(|_| is_full) {
+            Some(after) => SnapshotToken {
+                page: Some(Page { began, after }),
+                ..from
+            },
+            None => SnapshotToken {
+                since: began,
+                page: None,
+            },
+        };
+        Ok(JobChanges {
+            jobs: into_rows(records)?,
+            next,
+        })
+    }
+
+    /// The oldest transaction that is running: all before it are seen.
+    async fn oldest_running(&self) -> Result<u64, StoreError> {
+        let oldest = sqlx::query_scalar!(
             r#"SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS "xmin!""#
         )
         .fetch_one(&self.pool)
         .await?;
-        let next = next
-            .parse()
-            .map_err(|error: ParseIntError| StoreError::corrupt("snapshot", &error))?;
-        let since = since.map_or(0, |token| token.0).to_string();
-        let records = job_records!(
-            "WHERE link.sweep_id = $1 AND job.changed_in >= ($2::text)::xid8
-            ORDER BY link.position",
-            sweep,
-            since
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        Ok(JobChanges {
-            jobs: into_rows(records)?,
-            next: SnapshotToken(next),
-        })
+        let parsed = oldest.parse();
+        parsed.map_err(|error: ParseIntError| StoreError::corrupt("snapshot", &error))
     }
 }

@@ -16,6 +16,8 @@ use crate::Shared;
 
 /// How often the database is asked for changes.
 const INTERVAL: Duration = Duration::from_millis(500);
+/// Jobs of a message: about 2 MB, where clients take 4 MB unless they are told otherwise.
+const PAGE: u32 = 5000;
 
 /// The watch is cut because its coordinator stops.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +28,7 @@ struct Stopping;
 struct Watch {
     shared: Arc<Shared>,
     sweep: Uuid,
-    since: Option<SnapshotToken>,
+    since: SnapshotToken,
     last: Option<v1::Sweep>,
 }
 
@@ -39,7 +41,7 @@ pub async fn stream(shared: Arc<Shared>, sweep: Uuid) -> Result<Messages, Status
     let mut watch = Watch {
         shared,
         sweep,
-        since: None,
+        since: SnapshotToken::default(),
         last: None,
     };
     // An unknown sweep is refused before the stream starts.
@@ -55,14 +57,20 @@ pub async fn stream(shared: Arc<Shared>, sweep: Uuid) -> Result<Messages, Status
 }
 
 impl Watch {
-    /// Waits for a change.
+    /// Waits for a change, unless one is not told to its end.
     async fn change(&mut self) -> Result<v1::WatchSweepResponse, Status> {
         loop {
+            let pause = if self.since.is_whole() {
+                INTERVAL
+            } else {
+                Duration::ZERO
+            };
             tokio::select! {
+                biased;
                 () = self.shared.stop.graceful.cancelled() => {
                     return Err(status::of(ErrorKind::Unavailable, &Stopping));
                 }
-                () = time::sleep(INTERVAL) => {}
+                () = time::sleep(pause) => {}
             }
             if let Some(change) = self.poll().await.map_err(refused)? {
                 return Ok(change);
@@ -76,16 +84,20 @@ impl Watch {
         let changes = self
             .shared
             .store
-            .job_changes(self.sweep, self.since)
+            .job_changes(self.sweep, self.since, PAGE)
             .await?;
+        self.since = changes.next;
+        let jobs: Vec<_> = changes.jobs.into_iter().map(encode::job).collect();
+        // The sweep comes last: whoever reads that it has ended need not read on.
+        if !self.since.is_whole() {
+            return Ok(Some(v1::WatchSweepResponse { sweep: None, jobs }));
+        }
         let row = self.shared.store.sweep_get(self.sweep).await?;
-        self.since = Some(changes.next);
         let sweep = encode::sweep(row, None);
-        if changes.jobs.is_empty() && self.last.as_ref() == Some(&sweep) {
+        if jobs.is_empty() && self.last.as_ref() == Some(&sweep) {
             return Ok(None);
         }
         self.last = Some(sweep.clone());
-        let jobs = changes.jobs.into_iter().map(encode::job).collect();
         Ok(Some(v1::WatchSweepResponse {
             sweep: Some(sweep),
             jobs,

@@ -4,7 +4,7 @@ use temper_core::{
     curve::expected_robustness,
     spec::{CurveMode, EvaluationSettings, Selection},
 };
-use temper_store::{CurveFilter, JobId};
+use temper_store::{CurveFilter, JobId, SnapshotToken};
 use uuid::Uuid;
 
 use crate::lab::{LEASE, Lab, TESTER, epsilon, measurement, points, refusal, spec};
@@ -88,7 +88,9 @@ async fn what_is_not_there_is_told_from_what_is_not_there_yet() -> Result<()> {
         ErrorKind::NotFound,
     );
     refusal(
-        lab.store().job_changes(Uuid::nil(), None).await,
+        lab.store()
+            .job_changes(Uuid::nil(), SnapshotToken::default(), 1)
+            .await,
         ErrorKind::NotFound,
     );
     refusal(
