@@ -8,6 +8,7 @@ use crate::{
     best::{Best, Rank, Values},
     models::Network,
     optim::AdamW,
+    plan::LEAST_MICRO_BATCH,
     tensors,
     tensors::{HostTensor, Tensors},
 };
@@ -140,11 +141,15 @@ pub(crate) fn take(training: Digest, state: &State<'_>) -> Result<Checkpoint, To
     })
 }
 
-/// Reads a checkpoint of the job with the key `training`.
+/// Reads a checkpoint of the job with the key `training`, whose micro-batches are of `most` samples
+/// where memory is not short.
 ///
 /// # Errors
 /// [`TorchError::BadCheckpoint`].
-pub(crate) fn decode(training: Digest, bytes: &[u8]) -> Result<Saved<'_>, TorchError> {
+pub(crate) fn decode(
+    (training, most): (Digest, usize),
+    bytes: &[u8],
+) -> Result<Saved<'_>, TorchError> {
     let bad = |reason: String| TorchError::BadCheckpoint(reason);
     let tensors = Tensors::parse("the checkpoint", bytes).map_err(|e| bad(e.to_string()))?;
     let header = tensors
@@ -159,6 +164,12 @@ pub(crate) fn decode(training: Digest, bytes: &[u8]) -> Result<Saved<'_>, TorchE
         return Err(bad(format!(
             "it is of job {}, not {training}",
             header.training
+        )));
+    }
+    let micro_batch = header.micro_batch;
+    if !(LEAST_MICRO_BATCH..=most).contains(&micro_batch) {
+        return Err(bad(format!(
+            "its micro-batches are of {micro_batch} samples, not of {LEAST_MICRO_BATCH} to {most}"
         )));
     }
     let (model, optimiser) = (tensors.below(MODEL), tensors.below(OPTIMISER));
@@ -180,7 +191,7 @@ pub(crate) fn decode(training: Digest, bytes: &[u8]) -> Result<Saved<'_>, TorchE
     });
     Ok(Saved {
         counters,
-        micro_batch: header.micro_batch,
+        micro_batch,
         best: best.transpose()?,
         model,
         optimiser,

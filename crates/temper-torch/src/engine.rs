@@ -74,14 +74,29 @@ pub fn set_threads(count: usize) {
 /// this crate they are written in that plain form, and every public entry point runs in here.
 ///
 /// # Errors
-/// The error of `work`, or [`TorchError::OutOfMemory`] or [`TorchError::Torch`] after a panic.
+/// The error of `work`, or what was thrown below it; after any other panic
+/// [`TorchError::OutOfMemory`], [`TorchError::Device`] or [`TorchError::Torch`].
 pub fn run<T>(work: impl FnOnce() -> Result<T, TorchError>) -> Result<T, TorchError> {
     tell_only_of_bugs();
     let outside = INSIDE.replace(true);
     // What `work` leaves half done after a panic is dropped with it: nothing outside sees it.
     let result = catch_unwind(AssertUnwindSafe(work));
     INSIDE.set(outside);
-    result.unwrap_or_else(|panic| Err(TorchError::from_message(panic_message(panic.as_ref()))))
+    result.unwrap_or_else(|panic| Err(caught(panic)))
+}
+
+/// Leaves [`run`] with an error from where none can be returned, in the plain form of tensor
+/// operations. The panic hook hears nothing of it.
+pub(crate) fn throw(error: TorchError) -> ! {
+    panic::resume_unwind(Box::new(error))
+}
+
+/// What a panic amounts to.
+fn caught(panic: Box<dyn Any + Send>) -> TorchError {
+    match panic.downcast::<TorchError>() {
+        Ok(error) => *error,
+        Err(panic) => TorchError::from_message(panic_message(panic.as_ref())),
+    }
 }
 
 thread_local! {
@@ -140,6 +155,15 @@ mod tests {
         let options = (Kind::Float, tch::Device::Cpu);
         let error = run(|| Ok(Tensor::zeros([1 << 30, 1 << 20], options))).unwrap_err();
         assert!(matches!(error, TorchError::OutOfMemory(_)), "{error:?}");
+    }
+
+    #[test]
+    fn error_that_is_thrown_comes_out_as_it_was() {
+        let error = run::<()>(|| throw(TorchError::OutOfMemory("2 GiB".to_owned()))).unwrap_err();
+        assert!(
+            matches!(&error, TorchError::OutOfMemory(text) if text == "2 GiB"),
+            "{error:?}"
+        );
     }
 
     #[test]

@@ -6,6 +6,39 @@ use temper_core::ErrorKind;
 
 use crate::engine::THROWN;
 
+/// What messages hold that tell of too little memory, in small letters.
+const NO_MEMORY: [&str; 6] = [
+    "out of memory",
+    "can't allocate memory",
+    "can\\'t allocate memory",
+    // cuBLAS and cuDNN; the second is what cuDNN calls it from version 9 on.
+    "_status_alloc_failed",
+    "_allocation_failed",
+    "std::bad_alloc",
+];
+
+/// The same of a device that failed. An error of CUDA's stays: the process has no other context.
+const BROKEN: [&str; 8] = [
+    "cuda error:",
+    "cuda driver error:",
+    "cuda runtime error",
+    // cuBLAS, cuDNN and their like.
+    "_status_execution_failed",
+    "_status_not_initialized",
+    "_status_internal_error",
+    "uncorrectable ecc",
+    "fallen off the bus",
+];
+
+/// The same of CUDA's errors that refuse one call and leave the device as it was.
+const BAD_CALL: [&str; 5] = [
+    "invalid argument",
+    "invalid configuration argument",
+    "too many resources requested for launch",
+    "_status_invalid_value",
+    "_status_not_supported",
+];
+
 /// An error of training, evaluation or model loading.
 #[derive(Debug, thiserror::Error)]
 pub enum TorchError {
@@ -100,6 +133,10 @@ pub enum TorchError {
     /// The device or host has too little memory.
     #[error("out of memory: {0}")]
     OutOfMemory(String),
+    /// The device failed, and with it every later call of this process to it; the first line of the
+    /// message. Another process may find it well.
+    #[error("the device failed: {0}")]
+    Device(String),
     /// Any other failure inside libtorch or this crate; the first line of its message.
     #[error("libtorch: {0}")]
     Torch(String),
@@ -125,36 +162,35 @@ impl TorchError {
             Self::BadCheckpoint(_) => ErrorKind::FailedPrecondition,
             Self::NotFinite | Self::Diverged { .. } => ErrorKind::Diverged,
             Self::OutOfMemory(_) => ErrorKind::OutOfMemory,
+            Self::Device(_) => ErrorKind::Unavailable,
             Self::Loader(_) | Self::Torch(_) => ErrorKind::Internal,
         }
     }
 
     /// Sorts a message of libtorch or of a panic; what follows its first line is a C++ backtrace.
     pub(crate) fn from_message(message: &str) -> Self {
-        // A panic by `unwrap` shows the error in its debug form, with the line ends escaped.
-        let text = message.strip_prefix(THROWN).unwrap_or(message);
-        let first = text
-            .split("\\n")
-            .next()
-            .unwrap_or(text)
-            .lines()
-            .next()
-            .unwrap_or(text);
-        let first = first
-            .trim_end_matches("\")")
-            .trim_start_matches("Internal torch error: ");
+        let first = first_line(message).to_owned();
         let lower = message.to_lowercase();
-        let signs = [
-            "out of memory",
-            "can't allocate memory",
-            "can\\'t allocate memory",
-        ];
-        if signs.iter().any(|sign| lower.contains(sign)) {
-            Self::OutOfMemory(first.to_owned())
+        let has = |signs: &[&str]| signs.iter().any(|sign| lower.contains(sign));
+        if has(&NO_MEMORY) {
+            Self::OutOfMemory(first)
+        } else if has(&BROKEN) && !has(&BAD_CALL) {
+            Self::Device(first)
         } else {
-            Self::Torch(first.to_owned())
+            Self::Torch(first)
         }
     }
+}
+
+/// The first line of a message, less what tch and a panic put around it.
+fn first_line(message: &str) -> &str {
+    // A panic by `unwrap` shows the error in its debug form, with the line ends escaped.
+    let text = message.strip_prefix(THROWN).unwrap_or(message);
+    let first = text.split("\\n").next().unwrap_or(text);
+    let first = first.lines().next().unwrap_or(text);
+    first
+        .trim_end_matches("\")")
+        .trim_start_matches("Internal torch error: ")
 }
 
 fn last_checkpoint(step: Option<u64>) -> String {
@@ -192,11 +228,51 @@ mod tests {
             "CUDA out of memory. Tried to allocate 2.00 GiB",
             "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried",
             "Torch(\"DefaultCPUAllocator: can\\'t allocate memory\\nframe\")",
+            "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported",
+            "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+            "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+            "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+            "Internal torch error: std::bad_alloc",
         ] {
-            assert_eq!(
-                TorchError::from_message(message).kind(),
-                ErrorKind::OutOfMemory
-            );
+            let kind = TorchError::from_message(message).kind();
+            assert_eq!(kind, ErrorKind::OutOfMemory, "{message}");
+        }
+    }
+
+    #[test]
+    fn device_that_fails_for_good_is_told_apart_and_named_by_one_line() {
+        for what in [
+            "CUDA error: an illegal memory access was encountered",
+            "CUDA error: device-side assert triggered",
+            "CUDA error: unspecified launch failure",
+            "CUDA error: uncorrectable ECC error encountered",
+            "CUDA driver error: unknown error",
+            "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm( handle )`",
+            "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+            "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED",
+            "GPU 0000:3B:00.0 has fallen off the bus",
+        ] {
+            let thrown = format!("{THROWN}{what}\\nCompile with `TORCH_USE_CUDA_DSA`\\n\")");
+            let returned = format!("Internal torch error: {what}\nCompile with\nframe #0");
+            for message in [thrown, returned] {
+                let error = TorchError::from_message(&message);
+                assert_eq!(error.kind(), ErrorKind::Unavailable, "{message}");
+                assert_eq!(error.to_string(), format!("the device failed: {what}"));
+            }
+        }
+    }
+
+    #[test]
+    fn call_that_the_device_refuses_is_a_defect_and_not_the_devices() {
+        for message in [
+            "CUDA error: invalid configuration argument\nCompile with `TORCH_USE_CUDA_DSA` to \
+             enable device-side assertions.",
+            "CUDA error: CUBLAS_STATUS_INVALID_VALUE when calling `cublasSgemm( handle )`",
+            "cuDNN error: CUDNN_STATUS_BAD_PARAM",
+            "Expected all tensors to be on the same device, but found cuda:0 and cpu",
+        ] {
+            let kind = TorchError::from_message(message).kind();
+            assert_eq!(kind, ErrorKind::Internal, "{message}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{env, fs, os::unix::process::CommandExt as _, process::Command};
 
-use crate::{engine::Device, gpu};
+use crate::{engine::Device, gpu, plan::LEAST_MICRO_BATCH};
 
 /// How often a micro-batch may be halved: a quarter of what was asked for.
 const LEAST_SHARE: usize = 4;
@@ -109,7 +109,8 @@ pub fn keep_freed_memory() {
 /// With batch norm another size is another training, and so there is none.
 pub(crate) fn smaller(size: usize, asked: usize, batch_norm: bool) -> Option<usize> {
     let half = size / 2;
-    (!batch_norm && half >= 2 && half * LEAST_SHARE >= asked).then_some(half)
+    let is_enough = half >= LEAST_MICRO_BATCH && half * LEAST_SHARE >= asked;
+    (!batch_norm && is_enough).then_some(half)
 }
 
 /// What is said of a lack of memory, `reason`, at micro-batches of `size`.

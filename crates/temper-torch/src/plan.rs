@@ -6,6 +6,9 @@ use temper_core::spec::TrainSpec;
 
 use crate::TorchError;
 
+/// Samples of the smallest micro-batch: batch norm needs two.
+pub(crate) const LEAST_MICRO_BATCH: usize = 2;
+
 /// The steps of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Plan {
@@ -25,7 +28,7 @@ impl Plan {
             0 => batch,
             size => size as usize,
         };
-        if batch < 2 || micro_batch < 2 {
+        if batch < LEAST_MICRO_BATCH || micro_batch < LEAST_MICRO_BATCH {
             return bad("batch norm needs at least two samples a batch and micro batch");
         }
         if samples < 2 {
@@ -44,7 +47,7 @@ impl Plan {
         self.micro_batch
     }
 
-    /// The same steps, by other micro-batches of at least two samples.
+    /// The same steps, by other micro-batches of at least [`LEAST_MICRO_BATCH`] samples.
     pub fn with_micro_batch(self, micro_batch: usize) -> Self {
         Self {
             micro_batch,

@@ -52,10 +52,10 @@ impl<'a> Run<'a> {
         let asked_micro_batch = plan.micro_batch();
         let decay = spec.hyperparameters.weight_decay;
         let (network, optimiser, counters, best) = if let Some(bytes) = resume {
-            let saved = checkpoint::decode(key, bytes)?;
+            let saved = checkpoint::decode((key, asked_micro_batch), bytes)?;
             let source = Source::stored(&saved.model, Some(training.weights));
             let network = Network::load(&architecture, source, Head::Stored, device)
-                .map_err(|error| TorchError::BadCheckpoint(error.to_string()))?;
+                .map_err(of_checkpoint)?;
             let mut optimiser = AdamW::new(&network, decay);
             optimiser.restore(&saved.optimiser, saved.counters.step)?;
             plan = plan.with_micro_batch(saved.micro_batch);
@@ -221,5 +221,28 @@ impl<'a> Run<'a> {
             seed: self.spec.seed,
             plateau: self.counters.plateau,
         }
+    }
+}
+
+/// What is wrong with a checkpoint whose network cannot be built. Too little memory and a device
+/// that fails say nothing against it: the one before would do no better.
+fn of_checkpoint(error: TorchError) -> TorchError {
+    match error {
+        error @ (TorchError::OutOfMemory(_) | TorchError::Device(_)) => error,
+        error => TorchError::BadCheckpoint(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checkpoint_is_not_blamed_for_memory_or_the_device() {
+        let what = || "what".to_owned();
+        let is_blamed = |error| matches!(of_checkpoint(error), TorchError::BadCheckpoint(_));
+        assert!(is_blamed(TorchError::Torch(what())));
+        assert!(!is_blamed(TorchError::OutOfMemory(what())));
+        assert!(!is_blamed(TorchError::Device(what())));
     }
 }

@@ -112,8 +112,8 @@ pub enum TrainOutcome {
 ///
 /// # Errors
 /// [`TorchError::BadCheckpoint`] when `resume` cannot be used (an older checkpoint, or none, may
-/// do); [`TorchError::Diverged`]; [`TorchError::OutOfMemory`]; an error naming the weights file
-/// when it does not fit; [`TorchError::BadInput`] for images or settings that cannot be trained on.
+/// do); [`TorchError::Diverged`]; [`TorchError::OutOfMemory`]; [`TorchError::Device`]; an error
+/// naming the weights file when it does not fit; [`TorchError::BadInput`] for images or settings that cannot be trained on.
 pub fn train(
     training: &Training<'_>,
     resume: Option<&[u8]>,

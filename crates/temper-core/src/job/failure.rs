@@ -12,7 +12,7 @@ use crate::random::{Keyed, Purpose};
 pub enum FailureClass {
     /// The machine was taken away.
     Preempted,
-    /// Network, disk, database or object store.
+    /// Network, disk, device, database or object store.
     Infrastructure,
     /// The lease ran out with no word from the worker.
     Lost,

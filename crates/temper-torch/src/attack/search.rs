@@ -220,7 +220,7 @@ impl Search<'_> {
             }
             let is_last = done == steps;
             let seen = self.look(method.iterate(), &active, (done == 0, is_last))?;
-            self.take(&active.places, &seen.wrong, method.iterate());
+            self.take(&active.places, &seen.wrong, method.iterate())?;
             let rest: Vec<usize> = (0..seen.wrong.len()).filter(|&i| !seen.wrong[i]).collect();
             let Some(moves) = seen.moves.filter(|_| !rest.is_empty()) else {
                 break;
@@ -281,10 +281,15 @@ impl Search<'_> {
     }
 
     /// Writes down what the iterate breaks.
-    fn take(&mut self, places: &[usize], wrong: &[bool], iterate: &Tensor) {
+    fn take(
+        &mut self,
+        places: &[usize],
+        wrong: &[bool],
+        iterate: &Tensor,
+    ) -> Result<(), TorchError> {
         let broken: Vec<usize> = (0..wrong.len()).filter(|&i| wrong[i]).collect();
         if broken.is_empty() {
-            return;
+            return Ok(());
         }
         let at: Vec<usize> = broken.iter().map(|&i| places[i]).collect();
         let images = iterate.index_select(0, &self.index(&broken));
@@ -292,12 +297,13 @@ impl Search<'_> {
         let delta = &images - self.batch.0.index_select(0, &index);
         let _ = self.found.adversarial.index_copy_(0, &index, &images);
         let lengths = norms(&delta, self.attack.norm()).flatten(0, -1);
-        let lengths = Vec::<f32>::try_from(lengths).unwrap_or_default();
+        let lengths = Vec::<f32>::try_from(lengths)?;
         for (place, length) in at.into_iter().zip(lengths) {
             self.found.broken[place] = true;
             // The difference is rounded, and must not count as more than what was allowed.
             self.found.norms[place] = f64::from(length).min(self.radius.at(place));
         }
+        Ok(())
     }
 
     fn note_zeros(&mut self, places: &[usize], gradient: &Tensor) -> Result<(), TorchError> {

@@ -16,6 +16,9 @@ use crate::TorchError;
 /// Layout of a checkpoint; another one is refused.
 const VERSION: u32 = 1;
 
+/// More rounds than a bisection has, whatever the grid: it ends when nothing is left to halve.
+const MOST_HALVINGS: u32 = 64;
+
 /// A norm this little above a strength counts as within it: perturbations are differences of
 /// numbers in single precision, good to about 1e-7.
 const NORM_TOLERANCE: f64 = 1e-6;
@@ -259,12 +262,16 @@ impl State {
     }
 
     fn is_sound(&self, spec: &EvaluateSpec, samples: u32) -> bool {
+        let points = len(&spec.grid);
         let known = |list: &Vec<u32>| list.iter().all(|&sample| sample < samples);
-        let in_grid = |&[low, high]: &[u32; 2]| low <= high && high <= len(&spec.grid);
-        len(&self.brackets) == samples
+        let in_grid = |&[low, high]: &[u32; 2]| low <= high && high <= points;
+        let is_asked_on_grid = |&sample: &u32| self.grid_index(sample, spec) < points;
+        self.round < points.max(MOST_HALVINGS)
+            && len(&self.brackets) == samples
             && self.brackets.iter().all(in_grid)
             && self.done as usize <= self.queue.len()
             && known(&self.queue)
+            && self.next(usize::MAX).iter().all(is_asked_on_grid)
             && self.right.iter().all(known)
             && (!self.keeps_table(spec.mode) || self.right.len() == self.round as usize + 1)
             && self.signs.attacks() == spec.attacks.len()
@@ -342,6 +349,73 @@ fn len<T>(list: &[T]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evaluator::tests::{bisect, spec};
+
+    /// What comes back of a state of a measurement of `spec` that is written down.
+    fn read_again(state: &State, spec: &EvaluateSpec) -> Result<State, TorchError> {
+        let key = Digest::of(b"key");
+        let written = state.encode(key).unwrap().bytes;
+        State::decode(&written, key, (spec, len(&state.brackets)))
+    }
+
+    fn is_refused(state: &State, spec: &EvaluateSpec) -> bool {
+        matches!(read_again(state, spec), Err(TorchError::BadCheckpoint(_)))
+    }
+
+    /// The answers to the next samples, each of which breaks at an index of its own on a grid that
+    /// ends at `end`: some are wrong as they are, and some withstand all of it.
+    fn answers(state: &State, spec: &EvaluateSpec, end: u32) -> Vec<Option<f64>> {
+        let answer = |&sample: &u32| {
+            let least = sample % (end + 2);
+            let breaks = state.grid_index(sample, spec) >= least;
+            breaks.then(|| f64::from(least) / 255.0)
+        };
+        state.next(3).iter().map(answer).collect()
+    }
+
+    #[test]
+    fn whatever_a_measurement_writes_down_can_be_read_again() {
+        let modes = [CurveMode::Exact, CurveMode::Monotone, bisect(1, 2)];
+        let cases = modes.map(|mode| [1, 2, 16].map(|end| (mode, end)));
+        for (mode, end) in cases.into_iter().flatten() {
+            let spec = spec(mode, end);
+            let mut state = State::new(40, 1);
+            loop {
+                while !state.next(1).is_empty() {
+                    let answers = answers(&state, &spec, end);
+                    state.answer(&spec, &answers);
+                    assert_eq!(read_again(&state, &spec).unwrap(), state, "{mode:?}");
+                }
+                if !state.advance(&spec) {
+                    break;
+                }
+            }
+            assert_eq!(state.points(&spec).len(), end as usize + 1);
+        }
+    }
+
+    #[test]
+    fn state_that_would_ask_beyond_the_grid_is_refused() {
+        let monotone = spec(CurveMode::Monotone, 4);
+        let mut state = State::new(3, 1);
+        state.round = 4;
+        assert!(read_again(&state, &monotone).is_ok());
+        state.round = 5;
+        assert!(is_refused(&state, &monotone));
+        // Nobody counts so far, even with nothing left to ask.
+        state.done = 3;
+        assert!(read_again(&state, &monotone).is_ok());
+        state.round = u32::MAX;
+        assert!(is_refused(&state, &monotone));
+
+        let bisected = spec(bisect(0, 1), 4);
+        let mut state = State::new(3, 1);
+        state.round = 2;
+        state.brackets[1] = [2, 5];
+        assert!(read_again(&state, &bisected).is_ok());
+        state.brackets[1] = [5, 5];
+        assert!(is_refused(&state, &bisected));
+    }
 
     #[test]
     fn perturbation_counts_at_the_least_strength_that_it_fits() {

@@ -60,7 +60,7 @@ fn straight() -> Attack {
     })
 }
 
-fn spec(mode: CurveMode, end: u32) -> EvaluateSpec {
+pub(super) fn spec(mode: CurveMode, end: u32) -> EvaluateSpec {
     let end = Epsilon::new(end, 255).unwrap();
     EvaluateSpec {
         train: train(),
@@ -73,7 +73,7 @@ fn spec(mode: CurveMode, end: u32) -> EvaluateSpec {
     }
 }
 
-fn bisect(numerator: u32, denominator: u32) -> CurveMode {
+pub(super) fn bisect(numerator: u32, denominator: u32) -> CurveMode {
     let audit = Fraction::new(numerator, denominator).unwrap();
     CurveMode::Bisect { audit }
 }

@@ -32,7 +32,11 @@ use super::{
     Architecture, Backbone, Mode,
     source::{Parameter, Source},
 };
-use crate::{TorchError, engine::Device, tensors::Tensors};
+use crate::{
+    TorchError,
+    engine::{self, Device},
+    tensors::Tensors,
+};
 
 /// Name of the head above a module.
 pub(super) const HEAD: &str = "head";
@@ -165,18 +169,8 @@ impl ScriptedModule {
         } else {
             module.f_set_eval()?;
         }
-        module.forward_ts(&[x]).map_err(|error| {
-            // The interpreter's message begins with a traceback; what happened is at its end.
-            let text = error.to_string().replace("\\n", "\n");
-            let happened = text
-                .lines()
-                .find(|line| line.contains("Error: "))
-                .unwrap_or(&text);
-            match TorchError::from_message(&text) {
-                lack @ TorchError::OutOfMemory(_) => lack,
-                _ => self.refused(happened.to_owned()),
-            }
-        })
+        let ended = module.forward_ts(&[x]);
+        ended.map_err(|error| thrown(&self.file, &error.to_string()))
     }
 
     fn refused(&self, reason: String) -> TorchError {
@@ -197,8 +191,25 @@ impl Backbone for ScriptedModule {
         // In the plain form of this crate's tensor operations: `engine::run` is outside.
         match self.forward(x, mode.is_train()) {
             Ok(features) => features,
-            Err(error) => panic!("{error}"),
+            Err(error) => engine::throw(error),
         }
+    }
+}
+
+/// What the interpreter throws while the module in `file` runs: the module's fault, unless memory
+/// or the device gave out.
+fn thrown(file: &str, message: &str) -> TorchError {
+    // It begins with a traceback; what happened is at its end.
+    let text = message.replace("\\n", "\n");
+    let happened = text.lines().find(|line| line.contains("Error: "));
+    let reason = happened.unwrap_or(&text).to_owned();
+    match TorchError::from_message(&text) {
+        TorchError::OutOfMemory(_) => TorchError::OutOfMemory(reason),
+        TorchError::Device(_) => TorchError::Device(reason),
+        _ => TorchError::Module {
+            file: file.to_owned(),
+            reason,
+        },
     }
 }
 
@@ -240,4 +251,54 @@ fn fill(parameters: &[Parameter], tensors: &Tensors) -> Result<(), TorchError> {
         file: file(),
         names: missing,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use temper_core::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn failure_in_a_module_is_its_own_unless_memory_or_the_device_gave_out() {
+        let kind = |what: &str| {
+            let message = format!(
+                "Internal torch error: The following operation failed in the TorchScript \
+                 interpreter.\nTraceback of TorchScript (most recent call last):\nRuntimeError: \
+                 {what}\n"
+            );
+            let error = thrown("net.pt", &message);
+            assert!(
+                error
+                    .to_string()
+                    .ends_with(&format!("RuntimeError: {what}"))
+            );
+            error.kind()
+        };
+        assert_eq!(kind("shapes do not match"), ErrorKind::InvalidInput);
+        assert_eq!(kind("CUDA out of memory."), ErrorKind::OutOfMemory);
+        let assertion = "CUDA error: device-side assert triggered";
+        assert_eq!(kind(assertion), ErrorKind::Unavailable);
+    }
+
+    #[test]
+    fn module_that_fails_within_a_run_is_named() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/scripted");
+        let path = folder.join("trainable.pt");
+        let scripted = Scripted {
+            features: 8,
+            image_size: 32,
+        };
+        let source = Source::module(&path);
+        let (module, _) = ScriptedModule::load(scripted, source, Device::CPU).unwrap();
+        let x = Tensor::zeros([2, 5, 32, 32], (Kind::Float, tch::Device::Cpu));
+        let run = || Ok(module.features(&x, Mode::Evaluate).size());
+        let error = engine::run(run).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+        let text = error.to_string();
+        assert!(
+            text.contains("trainable.pt") && text.contains("channels"),
+            "{text}"
+        );
+    }
 }

@@ -168,6 +168,11 @@ fn checkpoint_that_is_damaged_or_of_another_job_is_told_apart() {
     });
     let error = train_stripes(&spec(), Some(&older), &mut Recorder::default()).unwrap_err();
     assert!(error.to_string().contains("layout is 1"), "{error}");
+    let asked = u64::from(spec().hyperparameters.batch_size);
+    for size in [0, 1, asked + 1, u64::from(u32::MAX)] {
+        let other = with_header(bytes, |header| header["micro_batch"] = size.into());
+        refused(&spec(), &other);
+    }
 }
 
 #[test]
