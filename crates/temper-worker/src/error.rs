@@ -60,6 +60,15 @@ impl JobError {
             | ErrorKind::Internal => FailureClass::Code,
         })
     }
+
+    /// What the device said, where it failed for all that this process could still do on it.
+    #[must_use]
+    pub(crate) fn of_device(&self) -> Option<&str> {
+        match self {
+            Self::Torch(TorchError::Device(said)) => Some(said),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -88,6 +97,10 @@ mod tests {
             (
                 TorchError::OutOfMemory("2 GiB".to_owned()).into(),
                 FailureClass::OutOfMemory,
+            ),
+            (
+                TorchError::Device("CUDA error".to_owned()).into(),
+                FailureClass::Infrastructure,
             ),
             (
                 TorchError::Torch("shape".to_owned()).into(),

@@ -94,7 +94,6 @@ impl EvaluateObserver for Reporter {
 
 /// Measures the trained model, from the newest checkpoint that is whole, else from the beginning.
 pub(crate) async fn run(attempt: &Attempt<'_>, task: &EvaluateTask) -> Result<Done, JobError> {
-    log_task(&task.spec);
     let Some(measurement) = attempt.ready(load(attempt, task)).await? else {
         return Ok(Done::Drained);
     };
@@ -104,6 +103,8 @@ pub(crate) async fn run(attempt: &Attempt<'_>, task: &EvaluateTask) -> Result<Do
             return Ok(Done::Drained);
         };
         let is_new = start.is_none();
+        // From here on a stop leaves a checkpoint.
+        log_task(&task.spec);
         let result = measure(attempt, &task.key, &measurement, start).await;
         if is_new || !is_unusable(&result) {
             return result;

@@ -41,7 +41,7 @@ pub(crate) enum Ending {
     Left(Left),
     /// It was cut, or killed: what it held is not given back.
     Cut,
-    /// It failed. What it held it has given back, or its coordinator does not want it.
+    /// It failed. What it held it has given back or reported, or its coordinator does not want it.
     Failed,
 }
 

@@ -213,6 +213,27 @@ impl Train for Stuck {
     }
 }
 
+/// A backend whose device fails in every training.
+#[derive(Debug)]
+pub(crate) struct Broken;
+
+impl Backend for Broken {
+    fn training(&self, _: &Arc<TrainSpec>) -> Result<Arc<dyn Train>, DataError> {
+        Ok(Arc::new(Self))
+    }
+
+    fn evaluation(&self, _: &Arc<EvaluateSpec>, _: Bytes) -> Result<Arc<dyn Evaluate>, DataError> {
+        unreachable!("no test measures by it")
+    }
+}
+
+impl Train for Broken {
+    fn run(&self, _: Option<&[u8]>, _: &mut dyn Observer) -> Result<TrainOutcome, TorchError> {
+        let said = "CUDA error: an illegal memory access was encountered";
+        Err(TorchError::Device(said.to_owned()))
+    }
+}
+
 /// A worker that may stay for ever.
 pub(crate) fn host(backend: Arc<dyn Backend>) -> Host {
     let stop = Stop::new();

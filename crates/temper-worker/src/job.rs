@@ -71,6 +71,10 @@ pub(crate) enum Done {
     Drained,
 }
 
+/// The device failed, and this process gets to work on it no more; what it said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DeviceFailed(pub String);
+
 /// A try at a job.
 pub(crate) struct Attempt<'a> {
     pub host: &'a Host,
@@ -111,7 +115,14 @@ impl Switch {
 
 /// Runs an assignment, in the span that is its log. Whatever becomes of it is reported, logged and counted
 /// here.
-pub(crate) async fn run(host: &Host, terms: &Terms, assignment: v1::Assignment) {
+///
+/// # Errors
+/// When no other may follow it in this process.
+pub(crate) async fn run(
+    host: &Host,
+    terms: &Terms,
+    assignment: v1::Assignment,
+) -> Result<(), DeviceFailed> {
     let task = Task::read(&assignment);
     let kind = match &task {
         Ok(Task::Train(_)) => "train",
@@ -119,16 +130,18 @@ pub(crate) async fn run(host: &Host, terms: &Terms, assignment: v1::Assignment) 
         Err(_) => "none",
     };
     let lease = assignment.lease.unwrap_or_default();
-    metrics::job(kind, attempt(host, terms, lease, task).await);
+    let (outcome, device) = attempt(host, terms, lease, task).await;
+    metrics::job(kind, outcome);
+    device
 }
 
-/// The same, but for counting: its outcome.
+/// The same, but for counting: its outcome as well.
 async fn attempt(
     host: &Host,
     terms: &Terms,
     lease: v1::LeaseRef,
     task: Result<Task, JobError>,
-) -> &'static str {
+) -> (&'static str, Result<(), DeviceFailed>) {
     let captured = host.capture.attach(&tracing::Span::current());
     let _busy = metrics::busy();
     tracing::info!("leased");
@@ -138,7 +151,7 @@ async fn attempt(
     let mut beat = move || coordinator.clone().heartbeat(reference.clone());
     let Some(since) = confirm(&lease, terms.timing, &mut beat).await else {
         tracing::warn!(why = ?lease.ended(), "the lease was over before the job began");
-        return DISCARDED;
+        return (DISCARDED, Ok(()));
     };
     // Both tasks end when the job is done or dropped, the heartbeats with the lease too.
     let until = CancellationToken::new();
@@ -161,16 +174,16 @@ async fn attempt(
         reports: Reports::new(coordinator, objects, lease).with_logs(logs),
         switch,
     };
-    let outcome = attempt.run(task).await;
+    let ended = attempt.run(task).await;
     drop(done);
     // The tasks were just told to end.
     let _ended = tokio::join!(heartbeats, sending);
-    outcome
+    ended
 }
 
 impl Attempt<'_> {
-    /// Runs it to its end; its outcome.
-    async fn run(&self, task: Result<Task, JobError>) -> &'static str {
+    /// Runs it to its end; its outcome, and whether the device is still of use.
+    async fn run(&self, task: Result<Task, JobError>) -> (&'static str, Result<(), DeviceFailed>) {
         let result = tokio::select! {
             biased;
             result = async { self.work(task?).await } => result,
@@ -181,7 +194,9 @@ impl Attempt<'_> {
                 Ok(Done::Drained)
             }
         };
-        conclude(&self.reports, result).await
+        let failed = result.as_ref().err().and_then(JobError::of_device);
+        let device = failed.map_or(Ok(()), |said| Err(DeviceFailed(said.to_owned())));
+        (conclude(&self.reports, result).await, device)
     }
 
     async fn work(&self, task: Task) -> Result<Done, JobError> {
@@ -207,15 +222,25 @@ impl Attempt<'_> {
         }
     }
 
-    /// What gets a job ready, unless this process is to stop first: there is nothing to keep of it.
+    /// What gets a job ready; none when it is to be given back before that: there is nothing to keep of
+    /// it. Images that are being read are left to themselves then, and the next job does not wait.
+    ///
+    /// # Errors
+    /// That of `preparing`, or that the lease is over.
     pub(crate) async fn ready<T>(
         &self,
         preparing: impl Future<Output = Result<T, JobError>>,
     ) -> Result<Option<T>, JobError> {
+        let lease = self.reports.lease();
         tokio::select! {
             biased;
+            () = lease.over().cancelled() => Err(ReportError::LeaseOver.into()),
             () = self.host.stop.graceful.cancelled() => {
                 tracing::info!("stopping before the job began");
+                Ok(None)
+            }
+            () = lease.release().cancelled() => {
+                tracing::info!("the job is not wanted now: giving it back before it began");
                 Ok(None)
             }
             ready = preparing => ready.map(Some),

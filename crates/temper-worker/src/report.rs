@@ -32,8 +32,8 @@ use crate::{
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// A store that fails this often, over about 20 seconds, fails the attempt: heartbeats go on
-/// meanwhile, so that the lease would never end it.
+/// A store that fails this often fails the attempt, after pauses of 11 seconds in all beside what the
+/// tries take: heartbeats go on meanwhile, so that the lease would never end it.
 const STORE_TRIES: u32 = 8;
 
 /// Why a report was not taken.
@@ -201,7 +201,6 @@ impl Reports {
             flags: flags
                 .map(|flag| v1::MaskingFlag::from(flag).into())
                 .collect(),
-            // Nothing here knows the device's memory yet.
             peak_memory_bytes: self.peak(),
             passes: measured.passes,
         };

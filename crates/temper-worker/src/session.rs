@@ -1,25 +1,22 @@
 //! Registering and leasing, until this process is to stop.
 
+mod error;
 mod idle;
 
 use std::{sync::Arc, time::Duration};
 
 use temper_core::spec::{Precision, RESULT_VERSION};
-use temper_data::DataError;
 use temper_proto::v1;
 use temper_service::{
-    client::{ConnectError, CredentialsError, is_transient},
-    metrics::{Metrics, MetricsError},
-    objects::{Objects, ObjectsError},
+    client::is_transient,
+    metrics::Metrics,
+    objects::Objects,
     status,
-    stop::{Stop, TaskPanicked, Tasks},
+    stop::{Stop, Tasks},
     traces,
 };
 use temper_torch::{Device, free_memory};
-use tokio::{
-    task::{JoinError, spawn_blocking},
-    time::Instant,
-};
+use tokio::{task::spawn_blocking, time::Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Code, Status};
 use tracing::Instrument as _;
@@ -32,13 +29,14 @@ use crate::{
     drain,
     engine::Engine,
     evaluate::Models,
-    job::{self, Host, Terms},
+    job::{self, DeviceFailed, Host, Terms},
     lease::Timing,
-    lock::{self, LockError},
+    lock,
     logs::Capture,
     metrics::{self, METRICS, Memory},
     report::Backoff,
 };
+pub use error::SessionError;
 use idle::Idle;
 
 /// A poll that ends sooner than this without a job was no long poll.
@@ -65,50 +63,14 @@ pub enum Left {
     Idle,
 }
 
-/// Why a worker cannot go on.
-#[derive(Debug, thiserror::Error)]
-pub enum SessionError {
-    /// No such address.
-    #[error(transparent)]
-    Address(#[from] ConnectError),
-    /// By what this worker shows who it is cannot be read.
-    #[error(transparent)]
-    Credentials(#[from] CredentialsError),
-    /// The system gives no thread to libtorch.
-    #[error("the libtorch thread cannot be started")]
-    Engine(#[source] std::io::Error),
-    /// Where images and weights lie cannot be made out.
-    #[error(transparent)]
-    Inputs(#[from] DataError),
-    /// The coordinator does not want this worker.
-    #[error("the coordinator refused to register this worker: {}", status::explain(.0))]
-    Refused(Status),
-    /// The coordinator's terms make no sense.
-    #[error("the coordinator's terms cannot be kept: {0}")]
-    Terms(&'static str),
-    /// The coordinator's object store is out of reach from here.
-    #[error("the coordinator's object store cannot be used from this machine")]
-    Objects(#[from] ObjectsError),
-    /// Metrics cannot be told.
-    #[error(transparent)]
-    Metrics(#[from] MetricsError),
-    /// Others use the device.
-    #[error(transparent)]
-    Device(#[from] LockError),
-    /// A defect in what asks for the device.
-    #[error("asking for the device broke off")]
-    Claim(#[source] JoinError),
-    /// A task of this process broke.
-    #[error(transparent)]
-    Task(#[from] TaskPanicked),
-}
-
 /// What became of waiting for a job.
 enum Leased {
     Job(Box<v1::Assignment>),
     Nothing,
     /// The coordinator does not know this incarnation.
     Unknown,
+    /// It does not want this worker any more.
+    Refused(Status),
     Stopping,
 }
 
@@ -117,8 +79,8 @@ enum Leased {
 /// the stop, for whoever sees no end of this.
 ///
 /// # Errors
-/// When the coordinator refuses this worker for good, its object store is out of reach, or others use
-/// the device.
+/// When the coordinator refuses this worker for good, its object store is out of reach, others use the
+/// device, or the device fails.
 pub async fn run(
     config: Config,
     capture: Capture,
@@ -250,7 +212,11 @@ async fn work(
                     if let Ok(parent) = assignment.traceparent.parse() {
                         traces::follow(&span, parent);
                     }
-                    job::run(host, &terms, *assignment).instrument(span).await;
+                    // Large, and one at a time.
+                    let work = Box::pin(job::run(host, &terms, *assignment));
+                    let ended = work.instrument(span).await;
+                    let device = host.device;
+                    ended.map_err(|DeviceFailed(said)| SessionError::Failed { device, said })?;
                     idle = Idle::new(config.exit_when_idle);
                 }
                 Leased::Nothing => {}
@@ -258,6 +224,7 @@ async fn work(
                     paused(&mut backoff, host).await;
                     break;
                 }
+                Leased::Refused(status) => return Err(SessionError::Refused(status)),
                 Leased::Stopping => return Ok(left(host)),
             }
         }
@@ -397,7 +364,7 @@ fn positive(duration: prost_types::Duration) -> Option<Duration> {
         .filter(|duration| !duration.is_zero())
 }
 
-/// Waits for a job. Whatever goes wrong is logged, and followed by a pause.
+/// Waits for a job. Whatever goes wrong and may go right again is logged, and followed by a pause.
 async fn lease(host: &Host, terms: &Terms, idle: &Idle) -> Leased {
     let mut backoff = Backoff::new();
     while !idle.is_over() {
@@ -426,6 +393,7 @@ async fn lease(host: &Host, terms: &Terms, idle: &Idle) -> Leased {
                 tracing::warn!(reason = status.message(), "registering again");
                 return Leased::Unknown;
             }
+            Err(status) if is_refusal(&status) => return Leased::Refused(status),
             Err(status) => {
                 tracing::warn!(reason = status::explain(&status), "no answer: asking again");
             }
@@ -456,6 +424,16 @@ async fn paused(backoff: &mut Backoff, host: &Host) {
 
 fn is_unknown(status: &Status) -> bool {
     matches!(status.code(), Code::NotFound | Code::FailedPrecondition)
+}
+
+/// Whether the coordinator takes this worker's token no more, which asking again does not change. What
+/// this side says of a broken connection is none.
+fn is_refusal(status: &Status) -> bool {
+    let refuses = matches!(
+        status.code(),
+        Code::Unauthenticated | Code::PermissionDenied
+    );
+    refuses && !is_transient(status)
 }
 
 #[cfg(test)]

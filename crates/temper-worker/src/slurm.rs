@@ -16,6 +16,8 @@ const JOB: &str = "SLURM_JOB_ID";
 const ARRAY: (&str, &str) = ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID");
 /// Set by newer releases: seconds since 1970.
 const END: &str = "SLURM_JOB_END_TIME";
+/// No job runs longer; and of times without bound no sum can be made.
+const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
 /// How long a command of Slurm's may take: a controller that is busy is waited for by the command itself,
 /// which asks again for some time.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -47,6 +49,12 @@ pub enum SlurmError {
         /// Why it is none.
         source: ParseIntError,
     },
+    /// Its variable names no end of a job.
+    #[error("{END} is `{found}`, more than 100 years from now: seconds since 1970 are wanted")]
+    Far {
+        /// What it holds.
+        found: String,
+    },
     /// A command of Slurm's cannot be run.
     #[error("cannot run `{command}`, which Slurm installs on its nodes")]
     Missing {
@@ -73,8 +81,8 @@ pub enum SlurmError {
         /// How long it was waited for.
         limit: Duration,
     },
-    /// Not a time as Slurm writes it.
-    #[error("`squeue` says that job {job} has `{found}` left, which is no time")]
+    /// Not a time as Slurm writes it, or one of more than 100 years.
+    #[error("`squeue` says that job {job} has `{found}` left, which is no time of up to 100 years")]
     Left {
         /// The job.
         job: String,
@@ -135,7 +143,7 @@ impl Slurm {
     }
 }
 
-/// Time until so many seconds since 1970; 0 where that is past.
+/// Time until so many seconds since 1970, of at most [`LONGEST`]; 0 where that is past.
 #[expect(
     clippy::disallowed_methods,
     reason = "Slurm tells the end by the node's clock, and this decides nothing but when to leave"
@@ -146,10 +154,15 @@ fn until(end: &str) -> Result<Duration, SlurmError> {
         source,
     })?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    Ok(Duration::from_secs(seconds).saturating_sub(now.unwrap_or_default()))
+    let left = Duration::from_secs(seconds).saturating_sub(now.unwrap_or_default());
+    if left > LONGEST {
+        let found = end.to_owned();
+        return Err(SlurmError::Far { found });
+    }
+    Ok(left)
 }
 
-/// Reads a time as Slurm writes it: `[days-][[hours:]minutes:]seconds`.
+/// Reads a time of at most [`LONGEST`] as Slurm writes it: `[days-][[hours:]minutes:]seconds`.
 fn left(text: &str) -> Option<Duration> {
     let (days, time) = match text.split_once('-') {
         Some((days, time)) => (days.parse::<u64>().ok()?, time),
@@ -164,7 +177,8 @@ fn left(text: &str) -> Option<Duration> {
         .iter()
         .try_fold(0_u64, |sum, part| sum.checked_mul(60)?.checked_add(*part))?;
     let days = days.checked_mul(24 * 60 * 60)?;
-    Some(Duration::from_secs(days.checked_add(seconds)?))
+    let time = Duration::from_secs(days.checked_add(seconds)?);
+    (time <= LONGEST).then_some(time)
 }
 
 /// What a command of Slurm's prints, which is killed at the limit.
@@ -231,11 +245,16 @@ mod tests {
             let slurm = slurm(&[(JOB, "12"), (END, end)]).unwrap();
             slurm.time_left().await
         };
-        let left = at("99999999999").await.unwrap().unwrap();
+        let left = at("4000000000").await.unwrap().unwrap();
         assert!(left > Duration::from_hours(24), "{left:?}");
         assert_eq!(at("1").await.unwrap(), Some(Duration::ZERO));
         let error = at("soon").await.unwrap_err().to_string();
         assert!(error.contains(END) && error.contains("soon"), "{error}");
+        // In milliseconds, and without any sense.
+        for far in ["1893456000000", "18446744073709551615"] {
+            let error = at(far).await.unwrap_err().to_string();
+            assert!(error.contains(END) && error.contains(far), "{error}");
+        }
     }
 
     #[tokio::test]
@@ -257,5 +276,7 @@ mod tests {
             assert_eq!(seconds(text), None, "{text}");
         }
         assert_eq!(seconds("99999999999999999-0:00"), None);
+        assert_eq!(seconds("36500-0:00"), Some(LONGEST.as_secs()));
+        assert_eq!(seconds("36500-0:01"), None);
     }
 }

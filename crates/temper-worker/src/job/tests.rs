@@ -3,7 +3,10 @@ use temper_service::objects::Objects;
 use tonic::Status;
 
 use super::*;
-use crate::fake::{self, Call, Running, Script, Stuck, anywhere};
+use crate::{
+    fake::{self, Call, Running, Script, Stuck, anywhere},
+    lease::Ended,
+};
 
 fn terms(running: &Running) -> Terms {
     let seconds = Duration::from_secs;
@@ -61,6 +64,30 @@ async fn job_whose_lease_is_over_before_it_begins_counts_as_discarded() {
     let assignment = fake::training();
     let task = Task::read(&assignment);
     let lease = assignment.lease.unwrap();
-    let outcome = attempt(&host, &terms(&running), lease, task).await;
-    assert_eq!(outcome, DISCARDED);
+    let (outcome, device) = attempt(&host, &terms(&running), lease, task).await;
+    assert_eq!((outcome, device), (DISCARDED, Ok(())));
+}
+
+#[tokio::test]
+async fn job_that_is_not_ready_is_left_as_soon_as_it_is_not_wanted() {
+    let running = Running::start(anywhere(), Script::default()).await;
+    let host = fake::host(Arc::new(Stuck::new().0));
+    let reports = reports(&running);
+    let lease = Arc::clone(reports.lease());
+    let attempt = Attempt {
+        host: &host,
+        switch: Switch::new(&lease, &host.stop),
+        reports,
+    };
+    let never = || std::future::pending::<Result<(), JobError>>();
+    lease.release().cancel();
+    assert!(matches!(attempt.ready(never()).await, Ok(None)));
+    lease.end(Ended::Cancelled);
+    let over = attempt.ready(never()).await;
+    assert!(
+        matches!(&over, Err(JobError::Report(ReportError::LeaseOver))),
+        "{over:?}"
+    );
+    let over = over.map(|_| Done::Drained);
+    assert_eq!(conclude(&attempt.reports, over).await, DISCARDED);
 }

@@ -208,6 +208,59 @@ async fn worker_whose_token_is_refused_ends_and_says_so() {
     assert!(refused.contains("TEMPER_TOKEN_FILE"), "{refused}");
 }
 
+#[tokio::test]
+async fn worker_whose_token_is_taken_no_more_ends_and_no_passing_failure_ends_it() {
+    for refusal in [
+        Status::unauthenticated("this token was revoked"),
+        Status::permission_denied("this token has another role"),
+    ] {
+        let passing = Err(Status::unavailable("the database is away"));
+        let script = Script {
+            leases: [passing, Err(refusal)].into(),
+            ..Script::default()
+        };
+        let mut running = Running::start(anywhere(), script).await;
+        let ended = run(config(&running), Capture::default(), Stop::new()).await;
+        let refused = ended.unwrap_err();
+        assert!(matches!(refused, SessionError::Refused(_)), "{refused}");
+        assert!(refused.to_string().contains("this token"), "{refused}");
+        let Call::Register(incarnation) = running.call().await else {
+            panic!("no registration")
+        };
+        assert_eq!(running.call().await, Call::Lease(incarnation.clone()));
+        assert_eq!(running.call().await, Call::Lease(incarnation));
+    }
+}
+
+#[tokio::test]
+async fn worker_whose_device_fails_reports_the_job_and_ends() {
+    let script = Script {
+        leases: [Ok(Some(fake::training()))].into(),
+        ..Script::default()
+    };
+    let mut running = Running::start(anywhere(), script).await;
+    let backend = Arc::new(fake::Broken);
+    let session = run_with(backend, config(&running), Capture::default(), Stop::new());
+    let ended = Box::pin(session).await.unwrap_err();
+    assert!(matches!(ended, SessionError::Failed { .. }), "{ended}");
+    let text = ended.to_string();
+    assert!(
+        text.contains("cpu failed") && text.contains("illegal memory"),
+        "{text}"
+    );
+    assert!(matches!(running.call().await, Call::Register(_)));
+    assert!(matches!(running.call().await, Call::Lease(_)));
+    let Call::Fail(class, message) = running.call().await else {
+        panic!("no failure")
+    };
+    assert_eq!(class, v1::FailureClass::Infrastructure);
+    assert!(message.contains("illegal memory"), "{message}");
+    assert!(
+        running.calls.try_recv().is_err(),
+        "it asked for another job"
+    );
+}
+
 #[test]
 fn terms_that_cannot_be_kept_are_refused() {
     let seconds = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
