@@ -35,7 +35,8 @@ pub(super) fn read(root: &Root, classes: u32) -> Result<Listing, DataError> {
                 return Err(DataError::damaged(splits.path(), reason));
             }
         };
-        let label = found(&labels, &classes)? - 1;
+        // The least number has none below it, and is no class as it is.
+        let label = found(&labels, &classes)?.saturating_sub(1);
         lister.add(part, &format!("images/{path}"), label, &place)?;
         count += 1;
     }

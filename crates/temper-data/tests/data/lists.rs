@@ -1,6 +1,6 @@
 //! What the lists of the layouts may say, and what not.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use temper_core::catalog::{Counts, DatasetEntry, Layout};
 use temper_data::{
@@ -93,6 +93,18 @@ fn labels_outside_the_classes_are_named_by_list_and_place() -> anyhow::Result<()
         let error = fault(root.path(), layout, place)?;
         assert_matches!(error, DataError::Label { classes: 5, .. });
     }
+    Ok(())
+}
+
+#[test]
+fn least_number_that_there_is_is_a_label_outside_the_classes() -> anyhow::Result<()> {
+    let root = made(Layout::Cub200, PLAN)?;
+    let list = root.path().join("made/image_class_labels.txt");
+    let labels = fs::read_to_string(&list)?;
+    let least = labels.replacen("1 1\n", &format!("1 {}\n", i128::MIN), 1);
+    write(&list, least.as_bytes())?;
+    let error = fault(root.path(), Layout::Cub200, "line 1 of")?;
+    assert_matches!(error, DataError::Label { classes: 5, .. });
     Ok(())
 }
 
