@@ -144,19 +144,24 @@ pub fn measure<'a>(
     }
 }
 
-/// Cells with a key in common. Where several share an evaluation, it is here once: it is one
-/// measurement, and would count as several that happen to agree.
+/// Cells with a key in common.
 #[derive(Debug, Clone)]
 pub struct Group<'a> {
     pub key: Key<'a>,
     pub cells: Vec<Cell<'a>>,
 }
 
-/// Groups cells, in the order in which their groups first appear.
+/// Groups cells, in the order in which their groups first appear, each evaluation once in a group.
 pub fn group<'a>(cells: &[Cell<'a>], axes: &Axes) -> Vec<Group<'a>> {
+    let groups = gather(cells, axes).into_iter();
+    groups.map(Group::distinct).collect()
+}
+
+/// The same with every cell, for whoever goes on to tell apart what is in a group: cells that share
+/// an evaluation may bear names of their own for one schedule, or one model.
+pub fn gather<'a>(cells: &[Cell<'a>], axes: &Axes) -> Vec<Group<'a>> {
     let mut groups: Vec<Group<'a>> = Vec::new();
     let mut places: HashMap<Key<'a>, usize> = HashMap::new();
-    let mut seen: HashSet<(usize, JobId)> = HashSet::with_capacity(cells.len());
     for cell in cells {
         let key = Key::of(cell.curve, axes);
         let place = *places.entry(key.clone()).or_insert_with(|| {
@@ -164,14 +169,20 @@ pub fn group<'a>(cells: &[Cell<'a>], axes: &Axes) -> Vec<Group<'a>> {
             groups.push(Group { key, cells });
             groups.len() - 1
         });
-        if seen.insert((place, cell.curve.job)) {
-            groups[place].cells.push(*cell);
-        }
+        groups[place].cells.push(*cell);
     }
     groups
 }
 
 impl<'a> Group<'a> {
+    /// Where several cells share an evaluation, the first of them alone: it is one measurement, and
+    /// would count as several that happen to agree.
+    pub fn distinct(mut self) -> Self {
+        let mut seen: HashSet<JobId> = HashSet::with_capacity(self.cells.len());
+        self.cells.retain(|cell| seen.insert(cell.curve.job));
+        self
+    }
+
     /// Cells with a result.
     pub fn count(&self) -> usize {
         self.cells

@@ -5,7 +5,7 @@ use temper_core::{
     statistics::{Summary, rank, summarise},
 };
 
-use crate::group::{Axes, Axis, Cell, Group, Key, group};
+use crate::group::{Axes, Axis, Cell, Group, Key, gather, group};
 
 /// A ranking of schedules.
 #[derive(Debug, Clone)]
@@ -57,9 +57,10 @@ pub struct CellEntry<'a> {
     pub expected_count: usize,
 }
 
-/// Ranks, in the order in which boards first appear.
+/// Ranks, in the order in which boards first appear. Whatever has a name of its own is ranked, also
+/// where another has the same trainings: `linear` is `two-hinge(0,1)`.
 pub fn boards<'a>(cells: &[Cell<'a>], metric: fn(&Figures) -> f64) -> Vec<Board<'a>> {
-    let boards = group(cells, &Axes::of_settings());
+    let boards = gather(cells, &Axes::of_settings());
     boards
         .into_iter()
         .map(|group| board(group, metric))
@@ -67,7 +68,7 @@ pub fn boards<'a>(cells: &[Cell<'a>], metric: fn(&Figures) -> f64) -> Vec<Board<
 }
 
 fn board<'a>(Group { key, cells }: Group<'a>, metric: fn(&Figures) -> f64) -> Board<'a> {
-    let pairs = group(&cells, &Axes::of(&[Axis::Model, Axis::Dataset]));
+    let pairs = gather(&cells, &Axes::of(&[Axis::Model, Axis::Dataset]));
     let cells: Vec<BoardCell<'a>> = pairs.iter().map(|pair| board_cell(pair, metric)).collect();
     let mut schedules: Vec<&'a str> = Vec::new();
     for entry in pairs.iter().flat_map(|pair| &pair.cells) {
@@ -220,5 +221,34 @@ mod tests {
             (entry.rank, entry.count, entry.expected_count),
             (None, 1, 2)
         );
+    }
+
+    #[test]
+    fn names_that_share_their_evaluations_are_all_ranked() {
+        let mut cells = curves(&[
+            ("linear", 0, Some([6, 1, 0])),
+            ("two-hinge(0,1)", 0, Some([6, 1, 0])),
+            ("fixed", 0, Some([2, 1, 0])),
+            ("fixed", 0, Some([2, 1, 0])),
+        ]);
+        cells[1].job = cells[0].job;
+        // The same weights by another name.
+        cells[3].job = cells[2].job;
+        cells[3].model = "mobile".into();
+        let board = &ranked(&cells)[0];
+        assert_eq!(board.cells.len(), 2);
+        let ranks: Vec<_> = board.cells[0]
+            .entries
+            .iter()
+            .map(|entry| (entry.schedule, entry.rank, entry.count))
+            .collect();
+        let expected = [
+            ("linear", Some(1), 1),
+            ("two-hinge(0,1)", Some(1), 1),
+            ("fixed", Some(3), 1),
+        ];
+        assert_eq!(ranks, expected);
+        let names: Vec<_> = places(board).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["fixed", "linear", "two-hinge(0,1)"]);
     }
 }

@@ -8,7 +8,7 @@ use temper_core::{
 };
 use temper_store::CellCurve;
 
-use crate::group::{Axes, Cell, Group, Key, group};
+use crate::group::{Axes, Cell, Group, Key, gather};
 
 /// Where a strength starts to rise, and where it reaches the target, as shares of the run.
 pub type Hinges = (Fraction, Fraction);
@@ -46,7 +46,7 @@ pub fn grids<'a>(cells: &[Cell<'a>], axes: &Axes) -> Vec<Grid<'a>> {
         .filter(|cell| hinges(cell.curve).is_some())
         .copied()
         .collect();
-    group(&hinged, axes).into_iter().map(grid).collect()
+    gather(&hinged, axes).into_iter().map(grid).collect()
 }
 
 fn grid<'a>(Group { key, cells }: Group<'a>) -> Grid<'a> {
@@ -57,6 +57,7 @@ fn grid<'a>(Group { key, cells }: Group<'a>) -> Grid<'a> {
         }
     }
     let points = places.into_iter().map(|(hinges, cells)| {
+        // By the names of all cells, also of those that share another's evaluation.
         let mut schedules: Vec<&'a str> = Vec::new();
         for cell in &cells {
             if !schedules.contains(&cell.curve.schedule.as_str()) {
@@ -67,7 +68,7 @@ fn grid<'a>(Group { key, cells }: Group<'a>) -> Grid<'a> {
         Point {
             hinges,
             schedules,
-            cells: Group { key, cells },
+            cells: Group { key, cells }.distinct(),
         }
     });
     Grid {
@@ -128,5 +129,21 @@ mod tests {
         assert_eq!(shown, expected);
         assert!((grid.points[3].cells.summary(clean).unwrap().mean - 0.7).abs() < 1e-12);
         assert_eq!(grid.points[2].cells.missing().len(), 1);
+    }
+
+    #[test]
+    fn schedules_that_share_an_evaluation_are_both_named_and_it_counts_once() {
+        let mut curves = curves(&[
+            ("linear", 0, Some([6, 4, 2])),
+            ("two-hinge(0,1)", 0, Some([6, 4, 2])),
+        ]);
+        curves[1].job = curves[0].job;
+        let cells = measure(&curves, &Distribution::default()).unwrap();
+        let grids = grids(&cells, &Axes::without(&[Axis::Schedule, Axis::Seed]));
+        let [point] = grids[0].points.as_slice() else {
+            panic!("{grids:?}");
+        };
+        assert_eq!(point.schedules, ["linear", "two-hinge(0,1)"]);
+        assert_eq!((point.cells.count(), point.cells.cells.len()), (1, 1));
     }
 }
