@@ -47,7 +47,8 @@ pub fn aggregate(group: &Group<'_>, with_points: bool) -> Aggregate {
             Vec::new()
         },
         samples: common(samples.map(|point| point.samples)).unwrap_or_default(),
-        audit_samples: audits().map(|audit| audit.samples).sum(),
+        // What workers say is checked job by job, not in sum.
+        audit_samples: audits().fold(0, |sum, audit| audit.samples.saturating_add(sum)),
         audit_gap: summarise(&gaps),
         flags: facts().flat_map(|facts| facts.flags.clone()).collect(),
         flagged_count: facts().filter(|facts| !facts.flags.is_empty()).count(),
@@ -154,6 +155,12 @@ mod tests {
         let flags = [MaskingFlag::Randomised, MaskingFlag::RisingCurve];
         assert_eq!(group.flags, BTreeSet::from(flags));
         assert_eq!(group.flagged_count, 2);
+        for cell in &mut cells {
+            let samples = u32::MAX / 2;
+            cell.facts.audit = Some(Audit { samples, gap: 0.0 });
+        }
+        let group = aggregate(&groups(&cells)[0], true);
+        assert_eq!(group.audit_samples, u32::MAX);
     }
 
     #[test]

@@ -38,7 +38,8 @@ pub fn services(server: Server, store: Store, published: Vec<Published>, exports
 struct Results {
     store: Store,
     published: Vec<Published>,
-    /// An export of jobs holds a connection for as long as its client takes.
+    /// Turns of exports: each is a task with the rows of some cells in memory, and a connection while it reads
+    /// them.
     exports: Arc<Semaphore>,
 }
 
