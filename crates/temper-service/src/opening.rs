@@ -1,19 +1,27 @@
-//! Connections as they open: who speaks plaintext to a server of TLS is told so, in plaintext.
+//! Connections as they open: who says nothing is left, and who speaks plaintext to a server of TLS is told so, in
+//! plaintext.
 
 use std::{
     io,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    time::{Sleep, sleep},
 };
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
 /// How every HTTP/2 client begins in plaintext (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI ";
+/// All bytes of that beginning. TLS begins with more.
+const PREFACE_BYTES: usize = 24;
+/// How long a client may take to send them. HTTP/2 asks whether a client is still there only behind them: one
+/// that is silent from the start would hold its connection for ever, and each is a file that the process may open.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// What it is told.
 const ANSWER: &[u8] = b"this server speaks TLS: use https";
 /// An error code of HTTP/2 (RFC 9113, section 7).
@@ -23,6 +31,8 @@ const INADEQUATE_SECURITY: u8 = 0xc;
 pub(crate) struct Opening {
     stream: TcpStream,
     stage: Stage,
+    /// Bytes that must come before its time is over; none once they have.
+    awaited: Option<(usize, Pin<Box<Sleep>>)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,7 +53,29 @@ impl Opening {
         } else {
             Stage::Open
         };
-        Self { stream, stage }
+        Self {
+            stream,
+            stage,
+            awaited: Some((PREFACE_BYTES, Box::pin(sleep(PATIENCE)))),
+        }
+    }
+
+    /// So many bytes more have come.
+    fn note(&mut self, came: usize) {
+        self.awaited = self.awaited.take().and_then(|(bytes, time)| {
+            let left = bytes.saturating_sub(came);
+            (left > 0).then_some((left, time))
+        });
+    }
+
+    /// Nothing has come: whether that has gone on for too long.
+    fn poll_silence(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some((_, time)) = &mut self.awaited else {
+            return Poll::Pending;
+        };
+        ready!(time.as_mut().poll(context));
+        let message = "the client was silent from the start";
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, message)))
     }
 }
 
@@ -72,8 +104,12 @@ impl AsyncRead for Opening {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         loop {
-            ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+            let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, buffer) else {
+                return self.poll_silence(context);
+            };
+            read?;
             let came = &buffer.filled()[before..];
+            self.note(came.len());
             match self.stage {
                 Stage::ExpectsTls if came.starts_with(PREFACE) => {
                     self.stage = Stage::Refused;
@@ -122,5 +158,49 @@ impl AsyncWrite for Opening {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+        time::timeout,
+    };
+
+    use super::*;
+
+    /// A client, and its connection as a server in plaintext has it.
+    async fn connection() -> (TcpStream, Opening) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = TcpStream::connect(address).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        (client, Opening::new(accepted, false))
+    }
+
+    async fn read(opening: &mut Opening) -> Result<usize, io::ErrorKind> {
+        let read = opening.read(&mut [0; 64]).await;
+        read.map_err(|error| error.kind())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn client_that_is_silent_or_stops_within_the_preface_is_left() {
+        let (_client, mut opening) = connection().await;
+        assert_eq!(read(&mut opening).await, Err(io::ErrorKind::TimedOut));
+        let (mut client, mut opening) = connection().await;
+        client.write_all(PREFACE).await.unwrap();
+        assert_eq!(read(&mut opening).await, Ok(PREFACE.len()));
+        assert_eq!(read(&mut opening).await, Err(io::ErrorKind::TimedOut));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn client_that_has_begun_may_be_silent() {
+        let (mut client, mut opening) = connection().await;
+        client.write_all(&[7; PREFACE_BYTES]).await.unwrap();
+        assert_eq!(read(&mut opening).await, Ok(PREFACE_BYTES));
+        let later = timeout(PATIENCE * 10, read(&mut opening)).await;
+        assert!(later.is_err(), "{later:?}");
     }
 }

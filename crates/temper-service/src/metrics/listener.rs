@@ -1,6 +1,6 @@
 //! The address where metrics are read.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -35,6 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(8);
 const CONNECTIONS: usize = 32;
 /// How long a client may take to ask, on a fresh connection and on one that it keeps.
 const SILENCE: Duration = Duration::from_secs(30);
+/// How long a connection lasts, whatever its client does: one that asks and never reads would not end.
+const TURN: Duration = Duration::from_mins(5);
 /// How often samples of histograms are counted where nobody reads them: they pile up until then.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -123,9 +125,15 @@ async fn listen(mut listener: TcpListener, routes: Router) {
         while connections.try_join_next().is_some() {}
         let (http, service) = (http.clone(), service.clone());
         connections.spawn(async move {
-            let served = http.serve_connection(TokioIo::new(stream), service).await;
-            if let Err(error) = served {
-                tracing::debug!(%client, error, "a reader of metrics went away");
+            let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+            let mut served = time::timeout(TURN, connection.as_mut()).await;
+            if served.is_err() {
+                // A scrape that is under way is not cut.
+                connection.as_mut().graceful_shutdown();
+                served = time::timeout(PATIENCE, connection).await;
+            }
+            if !matches!(served, Ok(Ok(()))) {
+                tracing::debug!(%client, ?served, "a reader of metrics went away");
             }
             drop(seat);
         });

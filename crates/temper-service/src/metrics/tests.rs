@@ -1,3 +1,7 @@
+use std::time::Duration;
+
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, time};
+
 use super::*;
 
 fn arguments(address: &str, token_file: Option<PathBuf>) -> MetricsArgs {
@@ -38,4 +42,24 @@ async fn file_without_a_token_is_refused_and_not_shown() {
 async fn nothing_is_told_unless_an_address_is_named() {
     let bound = MetricsArgs::default().bind("1", &[]).await.unwrap();
     assert!(bound.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn client_that_asks_on_and_never_reads_does_not_keep_its_seat() {
+    let bound = arguments("127.0.0.1:0", None).bind("1", &[]).await;
+    let metrics = bound.unwrap().unwrap();
+    let mut stream = TcpStream::connect(metrics.address()).await.unwrap();
+    tokio::spawn(metrics.serve());
+    let mut asked = 0;
+    while asked < 1000
+        && stream
+            .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            .await
+            .is_ok()
+    {
+        time::sleep(Duration::from_secs(1)).await;
+        asked += 1;
+    }
+    // Five minutes, and what it takes to notice.
+    assert!(asked < 400, "{asked}");
 }
