@@ -1,23 +1,31 @@
 //! The object store: checkpoints and trained models, written once and read back verified.
 
-use std::sync::Arc;
+use std::{env, sync::Arc};
 
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt as _, stream};
 use object_store::{
-    ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, aws::AmazonS3Builder,
-    local::LocalFileSystem, path::Path, prefix::PrefixStore,
+    ClientConfigKey, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions,
+    aws::{AmazonS3Builder, AmazonS3ConfigKey},
+    local::LocalFileSystem,
+    path::Path,
+    prefix::PrefixStore,
 };
 use temper_core::{Digest, DigestBuilder, ErrorKind};
 use url::Url;
 
 /// Bytes a piece of a streamed read: well under gRPC's default message limit of 4 MiB.
 const PIECE: u64 = 1 << 20;
+/// How long a request to a bucket may take in all, from the connection to the last byte.
+const TIMEOUT: AmazonS3ConfigKey = AmazonS3ConfigKey::Client(ClientConfigKey::Timeout);
 
 /// An object store: a folder or an S3 bucket. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Objects {
+    /// For whole objects, which take their time.
     store: Arc<dyn ObjectStore>,
+    /// The same for what is small: where no answer comes soon, none will.
+    brisk: Arc<dyn ObjectStore>,
 }
 
 /// What was put.
@@ -182,7 +190,7 @@ impl Objects {
     /// # Errors
     /// When the store fails.
     pub async fn delete(&self, path: &str) -> Result<(), ObjectsError> {
-        match self.store.delete(&parse(path)?).await {
+        match self.brisk.delete(&parse(path)?).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(source) => Err(failed(path, source)),
         }
@@ -201,12 +209,12 @@ impl Objects {
     ) -> Result<impl Stream<Item = Result<Bytes, ObjectsError>> + Send + use<>, ObjectsError> {
         let location = parse(path)?;
         let meta = self
-            .store
+            .brisk
             .head(&location)
             .await
             .map_err(|error| failed(path, error))?;
         check_size(path, meta.size, size)?;
-        let (store, path) = (Arc::clone(&self.store), path.to_owned());
+        let (store, path) = (Arc::clone(&self.brisk), path.to_owned());
         let start = (0, DigestBuilder::default());
         Ok(stream::try_unfold(start, move |(offset, mut digest)| {
             let (store, path, location) = (Arc::clone(&store), path.clone(), location.clone());
@@ -239,23 +247,39 @@ fn open_folder(url: &Url) -> Result<Objects, ObjectsError> {
     std::fs::create_dir_all(&folder).map_err(|error| failed(error.into()))?;
     let store = LocalFileSystem::new_with_prefix(folder).map_err(|error| failed(error.into()))?;
     // A registered checkpoint must still be there after a power cut.
+    let store: Arc<dyn ObjectStore> = Arc::new(store.with_fsync(true));
     Ok(Objects {
-        store: Arc::new(store.with_fsync(true)),
+        brisk: Arc::clone(&store),
+        store,
     })
 }
 
 fn open_bucket(url: &Url) -> Result<Objects, ObjectsError> {
-    let store = AmazonS3Builder::from_env()
-        .with_url(url.as_str())
-        .build()
-        .map_err(|error| ObjectsError::Open {
+    let prefix = Path::from_url_path(url.path()).map_err(|_| ObjectsError::Url(url.to_string()))?;
+    let open = |bucket: AmazonS3Builder| -> Result<Arc<dyn ObjectStore>, ObjectsError> {
+        let store = bucket.build().map_err(|error| ObjectsError::Open {
             url: url.to_string(),
             source: error.into(),
         })?;
-    let prefix = Path::from_url_path(url.path()).map_err(|_| ObjectsError::Url(url.to_string()))?;
+        Ok(Arc::new(PrefixStore::new(store, prefix.clone())))
+    };
+    let bucket = AmazonS3Builder::from_env().with_url(url.as_str());
+    let patient = patient(bucket.clone(), env::var_os("AWS_TIMEOUT").is_some());
     Ok(Objects {
-        store: Arc::new(PrefixStore::new(store, prefix)),
+        store: open(patient)?,
+        brisk: open(bucket)?,
     })
+}
+
+/// A bucket whose requests may take an hour, unless it was said how long. In the 30 s that they have
+/// otherwise, a checkpoint of a gigabyte has to move at 34 MB/s, and what does not is begun anew. Who asks is
+/// bounded by a lease, and a host that is gone is noticed by TCP.
+fn patient(bucket: AmazonS3Builder, is_said: bool) -> AmazonS3Builder {
+    if is_said {
+        bucket
+    } else {
+        bucket.with_config(TIMEOUT, "1h")
+    }
 }
 
 fn parse(path: &str) -> Result<Path, ObjectsError> {
@@ -304,5 +328,19 @@ fn failed(path: &str, source: object_store::Error) -> ObjectsError {
     match source {
         object_store::Error::NotFound { .. } => ObjectsError::Missing { path },
         source => ObjectsError::Store { path, source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_objects_have_an_hour_unless_it_was_said_how_long() {
+        let bucket = || AmazonS3Builder::new().with_config(TIMEOUT, "7s");
+        let timeout = |bucket: &AmazonS3Builder| bucket.get_config_value(&TIMEOUT);
+        assert_eq!(timeout(&patient(bucket(), false)).unwrap(), "1h");
+        let said = patient(bucket(), true);
+        assert_eq!(timeout(&said).unwrap(), "7s");
     }
 }
