@@ -13,19 +13,16 @@ mod wake;
 
 use std::{sync::Arc, time::Duration};
 
-use temper_core::{ErrorKind, catalog::Catalog};
+use temper_core::catalog::Catalog;
 use temper_hub::{Hub, HubConfig, HubError, RetryPolicy};
 use temper_service::{
+    database,
     objects::Objects,
     server::Server,
-    status,
     stop::{Stop, Tasks},
 };
 use temper_store::{Store, StoreError};
-use tokio::{
-    sync::{Semaphore, watch},
-    time,
-};
+use tokio::sync::{Semaphore, watch};
 
 pub use metrics::METRICS;
 
@@ -80,18 +77,12 @@ pub fn hub() -> Result<Hub, HubError> {
     }))
 }
 
-/// Between two tries to open a database that is away.
-const DATABASE_PAUSE: Duration = Duration::from_secs(1);
-
 /// Migrates the database, then serves until `stop`. A database that is away is waited for, now as later.
 ///
 /// # Errors
 /// When the database refuses, the object store cannot be opened, or serving fails.
 pub async fn run(config: Config, server: Server, stop: Stop) -> anyhow::Result<()> {
-    let opened = tokio::select! {
-        opened = open(&config) => Some(opened?),
-        () = stop.graceful.cancelled() => None,
-    };
+    let opened = database::open(&stop, || open(&config), StoreError::kind).await?;
     let Some(store) = opened else { return Ok(()) };
     let objects = Objects::open(&config.object_store)?;
     let looks = usize::try_from(config.connections / 2)?.max(1);
@@ -122,19 +113,7 @@ pub async fn run(config: Config, server: Server, stop: Stop) -> anyhow::Result<(
 
 /// The database, its tables up to date.
 async fn open(config: &Config) -> Result<Store, StoreError> {
-    loop {
-        let opened = async {
-            let store = Store::connect(&config.database_url, config.connections).await?;
-            store.migrate().await?;
-            Ok(store)
-        };
-        match opened.await {
-            Err(error) if StoreError::kind(&error) == ErrorKind::Unavailable => {
-                let error = status::chain(&error);
-                tracing::warn!(error, "no database yet: trying again");
-                time::sleep(DATABASE_PAUSE).await;
-            }
-            opened => return opened,
-        }
-    }
+    let store = Store::connect(&config.database_url, config.connections).await?;
+    store.migrate().await?;
+    Ok(store)
 }

@@ -15,6 +15,10 @@ use temper_service::{
     tls::ServerTls,
 };
 
+/// A worker that holds a job is not silent for longer, however long its lease: after a minute without a word
+/// it counts as gone (placement, `temper explain`, alerts).
+const HEARTBEAT: Duration = Duration::from_secs(40);
+
 /// Takes sweeps, expands them into jobs and leases these to workers. Keeps all state in PostgreSQL:
 /// any number may run over one database.
 #[derive(Parser)]
@@ -31,7 +35,8 @@ struct Args {
     #[command(flatten)]
     database: Database,
     /// Connections to PostgreSQL at a time.
-    #[arg(long, env = "TEMPER_DATABASE_CONNECTIONS", default_value_t = 16)]
+    #[arg(long, env = "TEMPER_DATABASE_CONNECTIONS", default_value_t = 16,
+        value_parser = clap::value_parser!(u32).range(1..))]
     database_connections: u32,
     /// Where checkpoints and trained models go: `file:///folder` (shared by all hosts) or
     /// `s3://bucket/prefix`.
@@ -40,7 +45,8 @@ struct Args {
     /// Catalog file (TOML) whose entries are added to the built-in ones and win over them.
     #[arg(long, env = "TEMPER_CATALOG")]
     catalog: Option<PathBuf>,
-    /// Seconds that a lease lasts without a heartbeat.
+    /// Seconds that a lease lasts without a heartbeat. Workers send three in that time, and one every 40 s at
+    /// least.
     #[arg(long, env = "TEMPER_LEASE_SECONDS", default_value_t = 30,
         value_parser = clap::value_parser!(u64).range(3..=3600))]
     lease_seconds: u64,
@@ -74,10 +80,32 @@ async fn main() -> anyhow::Result<()> {
         catalog,
         hub: temper_coordinator::hub()?,
         lease,
-        heartbeat: lease / 3,
+        heartbeat: (lease / 3).min(HEARTBEAT),
         janitor: Duration::from_secs(args.janitor_seconds),
     };
     let ended = run(config, server, stop).await;
     telemetry::flush();
     ended
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_a_connection_at_least() {
+        let connections = |count| {
+            let url = ["temper-coordinator", "--database-url", "postgres:///temper"];
+            let rest = [
+                "--object-store",
+                "file:///tmp",
+                "--database-connections",
+                count,
+            ];
+            let line = url.into_iter().chain(rest);
+            Args::try_parse_from(line).map(|args| args.database_connections)
+        };
+        assert_eq!(connections("1").unwrap(), 1);
+        assert!(connections("0").is_err());
+    }
 }

@@ -16,8 +16,8 @@ mod transfer;
 
 use std::sync::Arc;
 
-use temper_service::{server::Server, stop::Stop};
-use temper_store::Store;
+use temper_service::{database, server::Server, stop::Stop};
+use temper_store::{Store, StoreError};
 
 /// What the results service needs to know.
 #[derive(Debug, Clone)]
@@ -29,12 +29,14 @@ pub struct Config {
     pub connections: u32,
 }
 
-/// Serves until `stop`.
+/// Serves until `stop`. A database that is away is waited for, now as later.
 ///
 /// # Errors
-/// When the database cannot be opened, or serving fails.
+/// When the database refuses, or serving fails.
 pub async fn run(config: Config, server: Server, stop: Stop) -> anyhow::Result<()> {
-    let store = Store::connect_reading(&config.database_url, config.connections).await?;
+    let connect = || Store::connect_reading(&config.database_url, config.connections);
+    let opened = database::open(&stop, connect, StoreError::kind).await?;
+    let Some(store) = opened else { return Ok(()) };
     let published = temper_core::published::built_in()?;
     let tokens = Arc::new(access::Tokens(store.clone()));
     let exports = usize::try_from(config.connections / 2)?.max(1);

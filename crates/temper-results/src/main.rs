@@ -27,7 +27,8 @@ struct Args {
     #[command(flatten)]
     database: Database,
     /// Connections to PostgreSQL at a time.
-    #[arg(long, env = "TEMPER_DATABASE_CONNECTIONS", default_value_t = 8)]
+    #[arg(long, env = "TEMPER_DATABASE_CONNECTIONS", default_value_t = 8,
+        value_parser = clap::value_parser!(u32).range(1..))]
     database_connections: u32,
 }
 
@@ -48,4 +49,20 @@ async fn main() -> anyhow::Result<()> {
     let ended = run(config, server, stop).await;
     telemetry::flush();
     ended
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_a_connection_at_least() {
+        let connections = |count| {
+            let url = ["temper-results", "--database-url", "postgres:///temper"];
+            let line = url.into_iter().chain(["--database-connections", count]);
+            Args::try_parse_from(line).map(|args| args.database_connections)
+        };
+        assert_eq!(connections("1").unwrap(), 1);
+        assert!(connections("0").is_err());
+    }
 }

@@ -1,12 +1,21 @@
-//! Where the database is, as every program that has one asks for it.
+//! Where the database is, as every program that has one asks for it, and how it is waited for.
 
 use std::{
+    error::Error,
     fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use clap::Args;
+use temper_core::ErrorKind;
+use tokio::time;
 use url::Url;
+
+use crate::{status, stop::Stop};
+
+/// Between two tries to open a database that is away.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Which database; flatten it into a binary's arguments.
 #[derive(Clone, Args)]
@@ -79,6 +88,43 @@ impl Database {
     }
 }
 
+/// Opens a database, again while it is away: it may be started after what needs it. None where that is
+/// stopped before.
+///
+/// # Errors
+/// What `attempt` fails with, unless its kind is [`ErrorKind::Unavailable`].
+pub async fn open<T, E, F>(
+    stop: &Stop,
+    attempt: impl Fn() -> F,
+    kind: fn(&E) -> ErrorKind,
+) -> Result<Option<T>, E>
+where
+    E: Error + 'static,
+    F: Future<Output = Result<T, E>>,
+{
+    tokio::select! {
+        opened = opened(attempt, kind) => opened.map(Some),
+        () = stop.graceful.cancelled() => Ok(None),
+    }
+}
+
+async fn opened<T, E, F>(attempt: impl Fn() -> F, kind: fn(&E) -> ErrorKind) -> Result<T, E>
+where
+    E: Error + 'static,
+    F: Future<Output = Result<T, E>>,
+{
+    loop {
+        match attempt().await {
+            Err(error) if kind(&error) == ErrorKind::Unavailable => {
+                let error = status::chain(&error);
+                tracing::warn!(error, "no database yet: trying again");
+                time::sleep(PAUSE).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
 /// The text of the file less the line's end.
 fn password_in(path: &Path) -> Result<String, DatabaseError> {
     let text = fs::read_to_string(path).map_err(|source| DatabaseError::Read {
@@ -95,7 +141,41 @@ fn password_in(path: &Path) -> Result<String, DatabaseError> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("no database")]
+    struct Broken(ErrorKind);
+
+    /// What comes of a database that this is wrong with at the first three tries, and the tries.
+    async fn tried(stop: &Stop, wrong: ErrorKind) -> (Result<Option<i32>, ErrorKind>, u32) {
+        let tries = Cell::new(0);
+        let attempt = || {
+            tries.set(tries.get() + 1);
+            let outcome = if tries.get() > 3 {
+                Ok(7)
+            } else {
+                Err(Broken(wrong))
+            };
+            async { outcome }
+        };
+        let opened = open(stop, attempt, |error: &Broken| error.0).await;
+        (opened.map_err(|error| error.0), tries.get())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn database_that_is_away_is_waited_for_and_one_that_refuses_is_not() {
+        let stop = Stop::new();
+        let away = tried(&stop, ErrorKind::Unavailable).await;
+        assert_eq!(away, (Ok(Some(7)), 4));
+        let refused = tried(&stop, ErrorKind::Internal).await;
+        assert_eq!(refused, (Err(ErrorKind::Internal), 1));
+        stop.gracefully();
+        let (stopped, _) = tried(&stop, ErrorKind::Unavailable).await;
+        assert_eq!(stopped, Ok(None));
+    }
 
     fn database(url: &str, password_file: Option<PathBuf>) -> Database {
         Database {
