@@ -115,6 +115,10 @@ impl Catalog {
                 );
                 return refuse(format!("models.{name}"), description);
             }
+            if let Some((part, description)) = entry.normalisation.objections().first() {
+                let field = format!("models.{name}.normalisation.{part}");
+                return refuse(field, (*description).to_owned());
+            }
         }
         Ok(catalog)
     }
@@ -297,6 +301,31 @@ mod tests {
                 format!("[datasets.mine]\nclasses = 2\nlicence = \"none\"\n{counts}\n{source}");
             let error = Catalog::parse(&text).unwrap_err();
             assert!(error.to_string().contains("datasets.mine"), "{error}");
+        }
+    }
+
+    #[test]
+    fn models_whose_normalisation_makes_no_numbers_are_refused_by_field() {
+        let catalog = |mean: &str, std: &str| {
+            let text = format!(
+                "[models.mine]\narchitecture = \"resnet50\"\nrepository = \"a/b\"\n\
+                 file = \"m.safetensors\"\nlicence = \"none\"\n\
+                 normalisation = {{ mean = [0.5, {mean}, 0.5], std = [0.5, {std}, 0.5] }}"
+            );
+            Catalog::parse(&text).map(drop)
+        };
+        assert_eq!(catalog("-0.5", "0.1"), Ok(()));
+        for (mean, std, field) in [
+            ("nan", "0.1", "mean"),
+            ("inf", "0.1", "mean"),
+            ("0.5", "0.0", "std"),
+            ("0.5", "-0.1", "std"),
+            ("0.5", "nan", "std"),
+            ("0.5", "inf", "std"),
+        ] {
+            let error = catalog(mean, std).unwrap_err().to_string();
+            let named = format!("models.mine.normalisation.{field}: ");
+            assert!(error.starts_with(&named), "{error}");
         }
     }
 

@@ -114,6 +114,21 @@ pub struct PinnedModel {
     pub scripted: Option<Scripted>,
 }
 
+impl Normalisation {
+    /// What is wrong with it, by its field: it must make numbers of pixels.
+    #[must_use]
+    pub fn objections(&self) -> Vec<(&'static str, &'static str)> {
+        let means = self.mean.iter().all(|mean| mean.is_finite());
+        let deviations = self.std.iter().all(|std| std.is_finite() && *std > 0.0);
+        let parts = [
+            (means, ("mean", "must be finite numbers")),
+            (deviations, ("std", "must be finite numbers above 0")),
+        ];
+        let wrong = parts.into_iter().filter(|(holds, _)| !holds);
+        wrong.map(|(_, objection)| objection).collect()
+    }
+}
+
 impl ModelEntry {
     /// The commit that the entry names, if its revision is one.
     #[must_use]

@@ -16,8 +16,7 @@ impl Parse for PinnedModel {
 
     fn parse(message: &v1::Model, field: &str, violations: &mut Violations) -> Option<Self> {
         let name = |part: &str| format!("{field}.{part}");
-        let mean = three(&message.mean, &name("mean"), violations);
-        let std = three(&message.std, &name("std"), violations);
+        let normalisation = normalisation(message, field, violations);
         let sha256 = optional::<Digest>(&message.sha256, &name("sha256"), violations);
         let commit = optional::<Commit>(&message.commit, &name("commit"), violations);
         let known = !(message.sha256.is_empty() && message.commit.is_empty());
@@ -37,13 +36,29 @@ impl Parse for PinnedModel {
             file: message.file.clone(),
             sha256,
             prefix: message.prefix.clone(),
-            normalisation: Normalisation {
-                mean: mean?,
-                std: std?,
-            },
+            normalisation: normalisation?,
             scripted,
         })
     }
+}
+
+fn normalisation(
+    message: &v1::Model,
+    field: &str,
+    violations: &mut Violations,
+) -> Option<Normalisation> {
+    let name = |part: &str| format!("{field}.{part}");
+    let mean = three(&message.mean, &name("mean"), violations);
+    let std = three(&message.std, &name("std"), violations);
+    let normalisation = Normalisation {
+        mean: mean?,
+        std: std?,
+    };
+    let objections = normalisation.objections();
+    for &(part, description) in &objections {
+        violations.add(name(part), description);
+    }
+    objections.is_empty().then_some(normalisation)
 }
 
 fn three(values: &[f64], field: &str, violations: &mut Violations) -> Option<[f64; 3]> {
@@ -288,5 +303,25 @@ impl From<&Source> for dataset::Source {
                 list: list.clone().unwrap_or_default(),
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use temper_core::catalog::Catalog;
+
+    use super::*;
+
+    #[test]
+    fn normalisation_that_makes_no_numbers_is_refused_by_field() {
+        let model = Catalog::built_in().unwrap().model("mobilenetv2").unwrap();
+        let mut message = v1::Model::from(&model);
+        message.mean[0] = f64::NAN;
+        message.std[2] = 0.0;
+        let mut violations = Violations::default();
+        assert_eq!(PinnedModel::parse(&message, "model", &mut violations), None);
+        let violations = violations.as_slice().iter();
+        let fields: Vec<_> = violations.map(|one| one.field.as_str()).collect();
+        assert_eq!(fields, ["model.mean", "model.std"]);
     }
 }
