@@ -75,7 +75,7 @@ impl Store {
     ///
     /// # Errors
     /// `LeaseLost` when the writer does not hold the job, `Mismatch` when the points are not on
-    /// the job's grid, the audit is none of its mode, or it is no evaluation, `Curve` for
+    /// the job's grid or not of its samples, the audit is none of its mode, or it is no evaluation, `Curve` for
     /// impossible counts.
     pub async fn evaluation_complete(
         &self,

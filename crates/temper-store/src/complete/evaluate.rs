@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use sqlx::types::Json;
 use temper_core::{
     Epsilon,
+    catalog::PinnedDataset,
     curve::{Point, expected_robustness},
     job::{JobEvent, JobKind, JobState},
     report::{Audit, MaskingFlag},
@@ -155,7 +156,7 @@ impl Points {
     }
 }
 
-/// The points must be on the job's grid, and an audit must be one of its mode.
+/// The points must be on the job's grid and of its samples, and an audit must be one of its mode.
 fn require_measurement(
     held: &Held,
     spec: Option<&JobSpec>,
@@ -164,10 +165,11 @@ fn require_measurement(
     let Some(JobSpec::Evaluate(spec)) = spec else {
         return Err(StoreError::corrupt("job spec", "its kind is not the job's"));
     };
-    let objection = grid_objection(&spec.grid, &measured.points).or_else(|| {
-        let audit = measured.audit?;
-        audit_objection(spec.mode, audit, &measured.points)
-    });
+    let points = &measured.points;
+    let most = most_samples(spec.samples, &spec.train.dataset);
+    let objection = grid_objection(&spec.grid, points)
+        .or_else(|| samples_objection(most, points))
+        .or_else(|| audit_objection(spec.mode, measured.audit?, points));
     match objection {
         None => Ok(()),
         Some(reason) => Err(StoreError::Mismatch {
@@ -194,6 +196,28 @@ fn grid_objection(grid: &[Epsilon], points: &[Point]) -> Option<String> {
     })
 }
 
+/// The images that a job measures: so many as are asked for, all for 0. None where nobody knows how many
+/// those are; a worker has checked the counts that there are before it measured.
+fn most_samples(asked: u32, dataset: &PinnedDataset) -> Option<u32> {
+    let all = match dataset.counts.all {
+        Some(_) => dataset.draw.test,
+        None => dataset.counts.test,
+    };
+    Some(asked).filter(|asked| *asked > 0).or(all)
+}
+
+fn samples_objection(most: Option<u32>, points: &[Point]) -> Option<String> {
+    let mut samples = points.iter().map(|point| point.samples);
+    let first = samples.next()?;
+    if let Some(other) = samples.find(|samples| *samples != first) {
+        return Some(format!(
+            "all strengths are measured on the same samples; these were on {first} and on {other}"
+        ));
+    }
+    let most = most.filter(|most| first > *most)?;
+    Some(format!("it measures {most} samples; measured were {first}"))
+}
+
 fn audit_objection(mode: CurveMode, audit: Audit, points: &[Point]) -> Option<String> {
     let samples = points.first().map_or(0, |point| point.samples);
     if !matches!(mode, CurveMode::Bisect { .. }) {
@@ -207,5 +231,45 @@ fn audit_objection(mode: CurveMode, audit: Audit, points: &[Point]) -> Option<St
         Some(format!("the audit's gap {} is outside [-1, 1]", audit.gap))
     } else {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use temper_core::catalog::{Catalog, Counts};
+
+    use super::*;
+
+    fn objection(asked: u32, dataset: &PinnedDataset, samples: [u32; 2]) -> Option<String> {
+        let points = [0, 1].map(|place| Point {
+            epsilon: Epsilon::new(place, 255).unwrap(),
+            correct: 1,
+            samples: samples[place as usize],
+        });
+        samples_objection(most_samples(asked, dataset), &points)
+    }
+
+    #[test]
+    fn samples_are_as_many_at_every_strength_and_not_more_than_there_are() {
+        let catalog = Catalog::built_in().unwrap();
+        let mut dataset = catalog.dataset("fashion-mnist").unwrap();
+        for (asked, measured) in [(200, [200; 2]), (0, [10_000; 2])] {
+            assert_eq!(objection(asked, &dataset, measured), None);
+        }
+        for (asked, measured) in [(200, [200, 199]), (200, [201; 2]), (0, [10_001; 2])] {
+            let said = objection(asked, &dataset, measured).unwrap();
+            assert!(said.contains("samples"), "{said}");
+        }
+        // Of a pool, what is drawn is its test split.
+        dataset.counts = Counts {
+            all: Some(30_000),
+            ..Counts::default()
+        };
+        dataset.draw.test = Some(15_000);
+        assert_eq!(objection(0, &dataset, [15_000; 2]), None);
+        assert!(objection(0, &dataset, [15_001; 2]).is_some());
+        // Of a split whose size is not said, any number may be right.
+        dataset.counts = Counts::default();
+        assert_eq!(objection(0, &dataset, [15_001; 2]), None);
     }
 }

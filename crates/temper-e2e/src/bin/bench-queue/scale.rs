@@ -15,6 +15,8 @@ pub const CELLS_A_SEED: u32 = 20;
 pub const EPOCHS: u32 = 5;
 /// Points of an evaluation: 0 to 4/255.
 pub const POINTS: u32 = 5;
+/// Samples of each.
+pub const SAMPLES: u32 = 100;
 /// Answers repeat the request, whose seeds make it large.
 const LARGEST_ANSWER: usize = 16 << 20;
 
@@ -56,6 +58,7 @@ pub fn request(seeds: Range<u32>, priority: i32) -> v1::CreateSweepRequest {
     spec.training.get_or_insert_default().epochs = Some(EPOCHS);
     for evaluation in &mut spec.evaluations {
         evaluation.grid_end = format!("{}/255", POINTS - 1);
+        evaluation.samples = SAMPLES;
     }
     request.sweep.get_or_insert_default().priority = priority;
     request

@@ -18,7 +18,10 @@ use temper_proto::v1::{
 use temper_service::client::Channel;
 use tokio::task::JoinSet;
 
-use crate::{place::Place, scale::EPOCHS};
+use crate::{
+    place::Place,
+    scale::{EPOCHS, SAMPLES},
+};
 
 /// Longest that a Lease waits; there are always jobs.
 const WAIT: prost_types::Duration = prost_types::Duration {
@@ -302,7 +305,7 @@ impl Hand {
         let points = (0..).zip(grid).map(|(place, epsilon)| v1::CurvePoint {
             epsilon: epsilon.clone(),
             correct: 90 - 10 * place,
-            samples: 100,
+            samples: SAMPLES,
         });
         let result = v1::EvaluateResult {
             points: points.collect(),
