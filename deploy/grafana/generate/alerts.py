@@ -14,12 +14,12 @@ NO_PROGRESS = """
     FROM reporting.lease
     GROUP BY worker, device
 """
-# What was preempted says nothing against the jobs.
+# What was preempted, given back or cancelled says nothing for or against the jobs.
 FAILURE_RATE = """
-    SELECT device_kind, count(*) FILTER (WHERE outcome IN ('failed', 'lost') AND failure_class <> 'preempted')::float8
-        / count(*) AS share
+    SELECT device_kind, count(*) FILTER (WHERE outcome <> 'succeeded')::float8 / count(*) AS share
     FROM reporting.attempt
-    WHERE started_at > now() - interval '6 hours' AND outcome IS NOT NULL
+    WHERE started_at > now() - interval '6 hours' AND outcome IN ('succeeded', 'failed', 'lost')
+        AND failure_class IS DISTINCT FROM 'preempted'
     GROUP BY device_kind HAVING count(*) >= 8
 """
 QUEUE_STALLED = """
