@@ -1,6 +1,9 @@
 //! What commands print: tables for people, the protobuf JSON form for programs.
 
-use std::{fmt::Display, io::Write as _};
+use std::{
+    fmt::Display,
+    io::{self, Write as _},
+};
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use temper_proto::v1::{
@@ -41,7 +44,15 @@ fn alignment(column: &str) -> CellAlignment {
 /// Prints a line. When nobody reads on (`temper jobs … | head`), the command ends there as if by SIGPIPE:
 /// no command that prints has anything to clean up.
 pub fn line(text: impl Display) {
-    if writeln!(std::io::stdout(), "{text}").is_err() {
+    if writeln!(io::stdout(), "{text}").is_err() {
+        std::process::exit(BROKEN_PIPE);
+    }
+}
+
+/// Ends the command as [`line`] does, where an error tells that nobody reads on.
+pub fn end_unless_read(error: &anyhow::Error) {
+    let source = error.downcast_ref::<io::Error>();
+    if source.is_some_and(|source| source.kind() == io::ErrorKind::BrokenPipe) {
         std::process::exit(BROKEN_PIPE);
     }
 }

@@ -1,5 +1,5 @@
-//! Deletes checkpoints that nobody will resume from: the bytes first, then the rows, so that nothing is
-//! left behind which no row tells of.
+//! Deletes checkpoints that nobody will resume from: the bytes first, then the rows, so that it leaves
+//! nothing behind which no row tells of.
 
 use std::sync::Arc;
 

@@ -30,12 +30,19 @@ use super::{
 
 /// How long workers may finish what they hold.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
-/// Variables of the user's that are not handed on.
-const OF_THE_USER: [&str; 4] = [
+/// Variables of the user's that are not handed on: who the user is, and what is one worker's own.
+const OF_THE_USER: [&str; 11] = [
     "TEMPER_TOKEN",
     "TEMPER_TLS_CA",
     "TEMPER_TLS_CLIENT_CERT",
     "TEMPER_TLS_CLIENT_KEY",
+    "TEMPER_DEVICES",
+    "TEMPER_WORKER_NAME",
+    "TEMPER_WALL_TIME",
+    "TEMPER_WALLTIME_FROM_SLURM",
+    "TEMPER_REQUEUE_ON_SIGNAL",
+    "TEMPER_EXIT_WHEN_IDLE",
+    "TEMPER_METRICS",
 ];
 /// So much of a log's end is shown when a worker is given up.
 const LOG_TAIL: u64 = 1000;
@@ -112,7 +119,6 @@ impl Crew {
         let mut command = Command::new(&self.program);
         // In a group of its own: Ctrl-C in the terminal is for `temper up` alone.
         command.process_group(0).kill_on_drop(true);
-        // What the user shows others who they are by is none of the workers' business.
         for name in OF_THE_USER {
             command.env_remove(name);
         }

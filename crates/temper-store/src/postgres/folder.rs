@@ -70,6 +70,11 @@ impl Folder {
         &self.socket
     }
 
+    /// The socket's folder where it had to be made outside of this one, for one life of the server.
+    pub(super) fn socket_elsewhere(&self) -> Option<&Path> {
+        (!self.socket.starts_with(&self.home)).then_some(&self.socket)
+    }
+
     pub(super) fn user(&self) -> Option<&User> {
         self.user.as_ref()
     }

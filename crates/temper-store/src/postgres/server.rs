@@ -1,20 +1,22 @@
 //! The server's process: made, watched, halted.
 
 use std::{
+    ffi::OsStr,
     fs,
     fs::File,
     os::unix::process::CommandExt,
+    path::Path,
     process::{Child, Command, Output, Stdio},
 };
 
 use super::{Folder, Installation, LocalError, NAME};
 
 /// Runs the server until it ends or the pipe on standard input closes, which it also does when the
-/// process at its other end is killed. Arguments: the signal that stops the server, a folder to be
+/// process at its other end is killed. Arguments: the signal that stops the server, two folders to be
 /// removed afterwards (or nothing), the server's command line.
 const WATCH: &str = r#"
-signal=$1 scrap=$2
-shift 2
+signal=$1 home=$2 socket=$3
+shift 3
 exec 3<&0
 "$@" 3<&- &
 server=$!
@@ -24,7 +26,10 @@ exec 3<&-
 wait "$server"
 status=$?
 kill "$watcher" 2>/dev/null
-if [ -n "$scrap" ]; then cd /; rm -rf "$scrap"; fi
+cd /
+for scrap in "$home" "$socket"; do
+    if [ -n "$scrap" ]; then rm -rf "$scrap"; fi
+done
 exit $status
 "#;
 
@@ -93,11 +98,11 @@ pub(super) fn launch(
     command.args(["-c", WATCH, "temper-postgres"]);
     // Fast shutdown, or at once where nothing has to be kept.
     command.arg(if ephemeral { "QUIT" } else { "INT" });
-    command.arg(if ephemeral {
-        folder.home().as_os_str()
-    } else {
-        "".as_ref()
-    });
+    let scrap = [
+        ephemeral.then_some(folder.home()),
+        folder.socket_elsewhere(),
+    ];
+    command.args(scrap.map(|folder| folder.map_or(OsStr::new(""), Path::as_os_str)));
     command.arg(installation.program("postgres"));
     command
         .arg("-D")

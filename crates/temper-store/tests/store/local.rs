@@ -153,7 +153,8 @@ async fn server_whose_watcher_was_killed_too_is_replaced() -> Result<()> {
 #[tokio::test]
 async fn ephemeral_cluster_leaves_nothing() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let home = folder.path().join("cluster");
+    // Too long for a socket, whose folder is elsewhere then.
+    let home = folder.path().join("cluster".repeat(15));
     // For the server's user, when we are root.
     fs::set_permissions(
         folder.path(),
@@ -165,8 +166,12 @@ async fn ephemeral_cluster_leaves_nothing() -> Result<()> {
     };
     let cluster = LocalPostgres::start(&home, options).await?;
     note(cluster.url(), "gone").await?;
+    let (_, socket) = cluster.url().split_once("?host=").context("no socket")?;
+    let socket = Path::new(socket).to_owned();
+    ensure!(socket.exists() && !socket.starts_with(&home));
     cluster.stop().await?;
     ensure!(!home.exists(), "{} is left", home.display());
+    ensure!(!socket.exists(), "{} is left", socket.display());
     Ok(())
 }
 

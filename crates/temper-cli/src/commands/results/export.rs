@@ -76,7 +76,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             "Parquet is no text: name a file with --output"
         );
         let stream = stream(&args.results, request).await?;
-        receive(stream, &mut io::stdout().lock()).await?;
+        let received = receive(stream, &mut io::stdout().lock()).await;
+        received.inspect_err(output::end_unless_read)?;
         return Ok(());
     };
     ensure!(
