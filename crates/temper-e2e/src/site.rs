@@ -244,14 +244,28 @@ impl Hand {
     /// # Errors
     /// When it never does, or ends first.
     pub async fn wait_logged(&mut self, times: usize, text: &str) -> anyhow::Result<()> {
+        let is_logged = |log: &str| log.matches(text).count() >= times;
+        let waited = self.wait_log(is_logged).await;
+        waited.with_context(|| format!("no `{text}`"))
+    }
+
+    /// Looks at its log until that is as wanted.
+    ///
+    /// # Errors
+    /// When it never is, or the worker ends first.
+    pub async fn wait_log(&mut self, wanted: impl Fn(&str) -> bool) -> anyhow::Result<()> {
         let end = Instant::now() + PATIENCE;
-        while self.log().matches(text).count() < times {
+        loop {
+            // Before the look: what is logged last of all is read then.
             let ended = self.process.try_wait()?;
+            let log = self.log();
+            if wanted(&log) {
+                return Ok(());
+            }
             let waits = ended.is_none() && Instant::now() < end;
-            ensure!(waits, "no `{text}` ({ended:?}): {}", self.log());
+            ensure!(waits, "the log is not as wanted ({ended:?}): {log}");
             sleep(PAUSE).await;
         }
-        Ok(())
     }
 }
 

@@ -17,11 +17,15 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::{Child, Command},
-    time::timeout,
+    time::{Instant, sleep, timeout},
 };
+
+use crate::processes::shelter;
 
 /// Longest that a start, a stop or, unless said, a sweep may take before it is given up.
 const PATIENCE: Duration = Duration::from_mins(4);
+/// Between two looks at a log.
+const PAUSE: Duration = Duration::from_millis(30);
 
 /// How to start a system.
 #[derive(Debug, Clone)]
@@ -42,11 +46,24 @@ pub struct Options {
     pub worker: Option<PathBuf>,
 }
 
+impl Options {
+    /// A lease that a test can wait out. Its heartbeats, by which workers hear that a job is not wanted any
+    /// more, come within two seconds.
+    #[must_use]
+    pub fn short_lease() -> Self {
+        Self {
+            lease_seconds: 5,
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
             workers: 1,
-            lease_seconds: 5,
+            // Longer than a busy machine keeps a worker from its heartbeats.
+            lease_seconds: 30,
             catalog: None,
             mirrors: vec![checkout().join(".local/mirror")],
             roots: Vec::new(),
@@ -197,19 +214,26 @@ impl System {
     /// # Errors
     /// When it is not built.
     pub async fn temper(&self, arguments: &[&str]) -> anyhow::Result<(bool, String)> {
-        let output = Command::new(program("temper")?)
+        let output = self.command(arguments)?.output().await?;
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        Ok((output.status.success(), said))
+    }
+
+    /// The `temper` command, to be run at these services.
+    ///
+    /// # Errors
+    /// When it is not built.
+    pub fn command(&self, arguments: &[&str]) -> anyhow::Result<Command> {
+        let mut command = Command::new(program("temper")?);
+        shelter(command.as_std_mut());
+        command
             .args(arguments)
             .env("TEMPER_COORDINATOR", &self.coordinator)
             .env("TEMPER_RESULTS", &self.results)
             .env("XDG_STATE_HOME", self.file("state"))
-            .env_remove("TEMPER_TOKEN")
-            .env_remove("TEMPER_TOKEN_FILE")
-            .stdin(Stdio::null())
-            .output()
-            .await?;
-        let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8_lossy(&said).into_owned();
-        Ok((output.status.success(), said))
+            .stdin(Stdio::null());
+        Ok(command)
     }
 
     /// Submits a sweep.
@@ -304,6 +328,20 @@ impl System {
         };
         fs::read_to_string(path).unwrap_or_default()
     }
+
+    /// Waits until `up`, or a worker by its name, has logged something.
+    ///
+    /// # Errors
+    /// When it takes too long.
+    pub async fn wait_logged(&self, name: &str, text: &str) -> anyhow::Result<()> {
+        let end = Instant::now() + self.options.patience;
+        while !self.log(name).contains(text) {
+            let waits = Instant::now() < end;
+            ensure!(waits, "{name} logs no `{text}`: {}", self.log(name));
+            sleep(PAUSE).await;
+        }
+        Ok(())
+    }
 }
 
 /// Sends a signal by name.
@@ -342,12 +380,11 @@ async fn launch(folder: &Path, options: &Options) -> anyhow::Result<(Child, Stri
         command.arg("--roots").arg(joined(&options.roots));
     }
     // Nothing of the user's, and no network.
+    shelter(command.as_std_mut());
     command
         .env("HF_HOME", folder.join("hub"))
         .env("HF_HUB_OFFLINE", "1")
-        .env("XDG_STATE_HOME", folder.join("state"))
-        .env_remove("TEMPER_TOKEN")
-        .env_remove("TEMPER_TOKEN_FILE");
+        .env("XDG_STATE_HOME", folder.join("state"));
     command.env("TEMPER_CACHE", folder.join("cache"));
     command.env("TEMPER_POSTGRES", checkout().join(".local/postgres/bin"));
     let worker = options.worker.clone();

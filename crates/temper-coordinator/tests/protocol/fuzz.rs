@@ -16,7 +16,7 @@ use temper_service::{
     },
 };
 use temper_store::testing::tables::{Tally, tally};
-use tokio::runtime::Runtime;
+use tokio::{runtime::Runtime, time::sleep};
 use tonic::Code;
 
 use crate::house::{Hand, House};
@@ -30,6 +30,8 @@ const SETTLED: u64 = 25;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Calls that may wait are left after this.
 const GLANCE: Duration = Duration::from_millis(100);
+/// Between two looks whether what a call that was left had begun is over.
+const PAUSE: Duration = Duration::from_millis(50);
 const SERVED: [&str; 5] = [
     "SweepService",
     "JobService",
@@ -173,7 +175,11 @@ impl World {
         if let Some(objection) = objection(&answer, waits) {
             return Err(anyhow!("{path}: {objection}"));
         }
-        let now = tally(self.house.store()).await?;
+        let now = match answer {
+            // It may be written yet, and the next one that is refused would be blamed.
+            Answer::Silence => self.settled_tally().await?,
+            Answer::Done | Answer::Refused(_) => tally(self.house.store()).await?,
+        };
         let before = self.tally.replace(now);
         let refused = matches!(answer, Answer::Refused(_));
         ensure!(
@@ -184,6 +190,19 @@ impl World {
             .await
             .with_context(|| format!("after {path}"))?;
         Ok(!refused)
+    }
+
+    /// What there is once two looks agree.
+    async fn settled_tally(&self) -> anyhow::Result<Tally> {
+        let mut last = tally(self.house.store()).await?;
+        loop {
+            sleep(PAUSE).await;
+            let now = tally(self.house.store()).await?;
+            if now == last {
+                return Ok(now);
+            }
+            last = now;
+        }
     }
 
     async fn serves(&self) -> anyhow::Result<()> {

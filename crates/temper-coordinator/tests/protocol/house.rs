@@ -21,8 +21,10 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tonic::Status;
 
-/// Two seconds: long enough to act within, short enough to wait out.
-pub const LEASE: Duration = Duration::from_secs(2);
+/// Longer than any test: hands send no heartbeats of their own.
+pub const LEASE: Duration = Duration::from_mins(1);
+/// Long enough to act within, short enough to wait out.
+pub const SHORT_LEASE: Duration = Duration::from_secs(4);
 
 pub struct House {
     stop: Stop,
@@ -36,11 +38,16 @@ pub struct House {
 
 impl House {
     pub async fn open() -> anyhow::Result<Self> {
-        Self::open_measured(None).await
+        Self::open_leasing(LEASE).await
+    }
+
+    /// The same, with leases that last so long.
+    pub async fn open_leasing(lease: Duration) -> anyhow::Result<Self> {
+        Self::open_measured(lease, None).await
     }
 
     /// The same, telling metrics.
-    pub async fn open_measured(metrics: Option<Metrics>) -> anyhow::Result<Self> {
+    pub async fn open_measured(lease: Duration, metrics: Option<Metrics>) -> anyhow::Result<Self> {
         let database = Database::new().await?;
         let objects = tempfile::tempdir()?;
         let config = Config {
@@ -49,8 +56,8 @@ impl House {
             object_store: format!("file://{}", objects.path().display()),
             catalog: Catalog::built_in()?,
             hub: temper_coordinator::hub()?,
-            lease: LEASE,
-            heartbeat: LEASE / 3,
+            lease,
+            heartbeat: lease / 3,
             janitor: Duration::from_millis(50),
         };
         let server = Server::bind("127.0.0.1:0".parse()?).await?;

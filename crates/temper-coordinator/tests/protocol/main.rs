@@ -17,11 +17,11 @@ use temper_core::Digest;
 use temper_proto::v1::{self, sweep_service_client::SweepServiceClient};
 use tonic::Code;
 
-use crate::house::{Hand, House};
+use crate::house::{Hand, House, SHORT_LEASE};
 
 #[tokio::test]
 async fn late_worker_is_refused_with_a_reason_and_its_files_harm_nothing() -> anyhow::Result<()> {
-    let house = House::open().await?;
+    let house = House::open_leasing(SHORT_LEASE).await?;
     house.submit("").await?;
     let mut late = Hand::register(&house, "late").await?;
     let mut successor = Hand::register(&house, "successor").await?;
@@ -172,6 +172,28 @@ async fn bad_input_fails_the_job_at_once_and_cancels_what_depends_on_it() -> any
             .message
             .contains("weights.safetensors")
     );
+    house.close().await
+}
+
+#[tokio::test]
+async fn jobs_of_a_large_sweep_are_told_in_parts_and_the_sweep_with_the_last() -> anyhow::Result<()>
+{
+    let house = House::open().await?;
+    let mut request = house::request("", 0);
+    let axes = request.sweep.as_mut().and_then(|sweep| sweep.spec.as_mut());
+    axes.context("a spec")?.seeds = (0..3000).collect();
+    let mut client = SweepServiceClient::new(house.channel.clone());
+    let sweep = client.create_sweep(request).await?.into_inner();
+    let watched = v1::WatchSweepRequest { name: sweep.name };
+    let mut stream = client.watch_sweep(watched).await?.into_inner();
+    let mut told = std::collections::HashSet::new();
+    for (jobs, is_whole) in [(5000, false), (1000, true)] {
+        let message = stream.message().await?.context("no message")?;
+        ensure!(message.jobs.len() == jobs, "{} jobs", message.jobs.len());
+        ensure!(message.sweep.is_some() == is_whole, "{:?}", message.sweep);
+        told.extend(message.jobs.into_iter().map(|job| job.name));
+    }
+    ensure!(told.len() == 6000, "{} were told", told.len());
     house.close().await
 }
 

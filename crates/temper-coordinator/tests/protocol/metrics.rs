@@ -2,7 +2,9 @@
 
 use std::{
     io::Write as _,
+    net::SocketAddr,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context as _, ensure};
@@ -14,16 +16,16 @@ use temper_service::{
 };
 use temper_store::testing::tables;
 
-use crate::house::{Hand, House};
+use crate::house::{Hand, House, LEASE, SHORT_LEASE};
 
-async fn house() -> anyhow::Result<(House, std::net::SocketAddr)> {
+async fn house(lease: Duration) -> anyhow::Result<(House, SocketAddr)> {
     let arguments = MetricsArgs {
         metrics: Some("127.0.0.1:0".parse()?),
         metrics_token_file: None,
     };
     let bound = arguments.bind("1.2.3", &[DATABASE, METRICS]).await?;
     let address = bound.as_ref().context("not bound")?.address();
-    Ok((House::open_measured(bound).await?, address))
+    Ok((House::open_measured(lease, bound).await?, address))
 }
 
 fn attempts(told: &str, outcome: &str, class: &str) -> Option<f64> {
@@ -38,7 +40,7 @@ fn jobs(told: &str, state: &str) -> Option<f64> {
 
 #[tokio::test]
 async fn loss_rescue_failure_and_success_are_counted() -> anyhow::Result<()> {
-    let (house, address) = house().await?;
+    let (house, address) = house(SHORT_LEASE).await?;
     house.submit("").await?;
     let mut late = Hand::register(&house, "late").await?;
     let mut rescuer = Hand::register(&house, "rescuer").await?;
@@ -81,7 +83,7 @@ async fn loss_rescue_failure_and_success_are_counted() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn queue_and_connections_are_told_as_they_are_now() -> anyhow::Result<()> {
-    let (house, address) = house().await?;
+    let (house, address) = house(LEASE).await?;
     house.submit("").await?;
     house.submit_seed("", 1).await?;
     let told = scrape(address).await?;
@@ -103,7 +105,7 @@ async fn queue_and_connections_are_told_as_they_are_now() -> anyhow::Result<()> 
 
 #[tokio::test]
 async fn queue_that_cannot_be_read_is_not_told_as_it_was_once() -> anyhow::Result<()> {
-    let (house, address) = house().await?;
+    let (house, address) = house(LEASE).await?;
     house.submit("").await?;
     let held = tables::lock(house.store()).await?;
     let told = scrape(address).await?;
@@ -115,7 +117,7 @@ async fn queue_that_cannot_be_read_is_not_told_as_it_was_once() -> anyhow::Resul
 /// Asks Prometheus's own tool, where it is installed (`scripts/setup --deploy`).
 #[tokio::test]
 async fn promtool_finds_nothing_to_say_of_what_is_told() -> anyhow::Result<()> {
-    let (house, address) = house().await?;
+    let (house, address) = house(LEASE).await?;
     house.submit("").await?;
     Hand::register(&house, "worker").await?.lease().await?;
     let told = scrape(address).await?;

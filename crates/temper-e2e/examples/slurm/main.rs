@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use temper_e2e::{checkout, program, site::Site, sweeps};
+use temper_e2e::{checkout, processes::shelter, program, site::Site, sweeps};
 use temper_proto::v1;
 use temper_store::testing::tables::Tables;
 
@@ -97,13 +97,14 @@ async fn submit(site: &Site, slurm: &Cluster) -> anyhow::Result<String> {
     ]);
     command.args(LIMITS);
     command.arg(checkout().join("deploy/slurm/workers.sbatch"));
+    // The task sees what `sbatch` sees.
+    shelter(command.as_std_mut());
     command
         .envs(site.environment())
         .env("WORKER", program("temper-worker")?)
         .env("TEMPER_DEVICES", "cpu,cpu")
         .env("TEMPER_CHECKPOINT_EVERY", "5s")
-        .env("TEMPER_LOG_FORMAT", "json")
-        .env_remove("TEMPER_TOKEN");
+        .env("TEMPER_LOG_FORMAT", "json");
     let array = output(command).await?;
     Ok(format!("{}_1", array.trim()))
 }

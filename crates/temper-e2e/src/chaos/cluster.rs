@@ -170,9 +170,9 @@ impl Cluster {
     /// When it is not built.
     pub fn client(&self) -> anyhow::Result<Command> {
         let mut command = Command::new(program("temper")?);
+        processes::shelter(command.as_std_mut());
         command
             .env("TEMPER_COORDINATOR", self.urls())
-            .env_remove("TEMPER_TOKEN_FILE")
             .env("TEMPER_TOKEN", self.tokens.submitter.reveal());
         Ok(command)
     }

@@ -49,14 +49,25 @@ pub struct Host {
 
 /// Why there can be no hosts on this machine; none where there can, and what fails then has failed.
 #[must_use]
-pub fn impossible() -> Option<&'static str> {
+pub fn impossible() -> Option<String> {
     let is_root = fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0);
     if !is_root {
-        return Some("namespaces are root's to make");
+        return Some("namespaces are root's to make".to_owned());
     }
-    find("ip")
-        .is_none()
-        .then_some("there is no `ip` (iproute2)")
+    let Some(ip) = find("ip") else {
+        return Some("there is no `ip` (iproute2)".to_owned());
+    };
+    // In a container root may not either, unless it was given the right to.
+    let name = format!("{}probe", prefix());
+    let tried = execute(&ip, &["netns", "add", &name])
+        .and_then(|()| execute(&ip, &["netns", "delete", &name]));
+    tried.err().map(|error| format!("{error:#}"))
+}
+
+/// What the names of a run's namespaces begin with.
+fn prefix() -> String {
+    let run = Uuid::new_v4().simple().to_string();
+    format!("{NAME}-{}-{}-", process::id(), &run[..8])
 }
 
 fn find(program: &str) -> Option<PathBuf> {
@@ -74,9 +85,8 @@ impl Network {
     pub fn new() -> anyhow::Result<Self> {
         let ip = find("ip").context("there is no `ip`")?;
         remove_left_behind(&ip);
-        let run = Uuid::new_v4().simple().to_string();
         let network = Self {
-            prefix: format!("{NAME}-{}-{}-", process::id(), &run[..8]),
+            prefix: prefix(),
             ip,
             hosts: Vec::new(),
         };
@@ -238,9 +248,10 @@ fn output(program: &Path, arguments: &[&str]) -> anyhow::Result<String> {
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(
         output.status.success(),
-        "{} {}: {said}",
+        "{} {}: {}",
         program.display(),
-        arguments.join(" ")
+        arguments.join(" "),
+        said.trim_end()
     );
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -258,6 +269,16 @@ mod tests {
         said.is_ok_and(|said| String::from_utf8_lossy(&said.stderr).contains("refused"))
     }
 
+    /// The same at the best of five times: a poor line loses packets, and a busy machine is slow.
+    async fn reaches_at_last(from: &Host, to: &Host) -> bool {
+        for _ in 0..5 {
+            if reaches(from, to).await {
+                return true;
+            }
+        }
+        false
+    }
+
     #[tokio::test]
     async fn hosts_reach_each_other_unless_cut_off_and_are_gone_at_the_end() {
         if let Some(reason) = impossible() {
@@ -266,13 +287,13 @@ mod tests {
         }
         let mut network = Network::new().unwrap();
         let (one, other) = (network.host("one").unwrap(), network.host("other").unwrap());
-        assert!(reaches(&one, &other).await);
+        assert!(reaches_at_last(&one, &other).await);
         network.cut(&other).unwrap();
         assert!(!reaches(&one, &other).await);
         network.connect(&other).unwrap();
-        assert!(reaches(&one, &other).await);
+        assert!(reaches_at_last(&one, &other).await);
         assert!(["netem", "tbf"].contains(&network.slow_down(&one).unwrap()));
-        assert!(reaches(&one, &other).await);
+        assert!(reaches_at_last(&one, &other).await);
         let mut stays = other
             .command(Path::new("sleep"))
             .arg("600")

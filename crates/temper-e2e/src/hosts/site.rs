@@ -176,11 +176,11 @@ impl Site {
     /// The command `temper` at the desk.
     fn desk(&self) -> anyhow::Result<Command> {
         let mut command = self.desk.command(&program("temper")?);
+        processes::shelter(command.as_std_mut());
         command
             .env("TEMPER_COORDINATOR", self.urls())
             .env("TEMPER_TLS_CA", self.folder.path().join("ca.pem"))
             .env("XDG_STATE_HOME", self.folder.path().join("state"))
-            .env_remove("TEMPER_TOKEN_FILE")
             .env("TEMPER_TOKEN", self.submitter.reveal())
             .kill_on_drop(true);
         if let Some(results) = &self.results {

@@ -3,12 +3,14 @@
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
-use temper_e2e::program;
+use temper_e2e::{processes::shelter, program};
 
 #[test]
 fn short_bench_of_the_queue_does_each_job_once_and_leaves_the_queue_as_deep_as_it_was()
 -> anyhow::Result<()> {
-    let output = Command::new(program("bench-queue")?)
+    let mut bench = Command::new(program("bench-queue")?);
+    shelter(&mut bench);
+    let output = bench
         .arg("--short")
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())

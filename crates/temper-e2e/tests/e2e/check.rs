@@ -3,12 +3,20 @@
 use std::process::Command;
 
 use anyhow::ensure;
-use temper_e2e::{checkout, program};
+use temper_e2e::{checkout, processes::shelter, program};
+
+/// The command, under nothing but its arguments.
+fn check() -> anyhow::Result<Command> {
+    let mut command = Command::new(program("temper-worker")?);
+    shelter(&mut command);
+    command.arg("check");
+    Ok(command)
+}
 
 #[test]
 fn processor_is_checked_and_told_of_in_one_document() -> anyhow::Result<()> {
-    let output = Command::new(program("temper-worker")?)
-        .args(["check", "--device", "cpu", "--image-size", "32"])
+    let output = check()?
+        .args(["--device", "cpu", "--image-size", "32"])
         .args(["--batch-size", "8", "--precisions", "fp32", "--mirror"])
         .arg(checkout().join(".local/mirror"))
         .env("HF_HUB_OFFLINE", "1")
@@ -34,10 +42,7 @@ fn what_cannot_be_checked_says_why() -> anyhow::Result<()> {
         (["--model", "nothing"], "nothing"),
         (["--precisions", "fp7"], "fp32 or bf16"),
     ] {
-        let output = Command::new(program("temper-worker")?)
-            .arg("check")
-            .args(arguments)
-            .output()?;
+        let output = check()?.args(arguments).output()?;
         let log = String::from_utf8_lossy(&output.stderr);
         ensure!(!output.status.success() && log.contains(said), "{log}");
     }

@@ -46,7 +46,8 @@ fn waits(attempts: &[AttemptRecord], killed: DateTime<Utc>) -> Vec<Duration> {
 async fn killed_coordinator_is_stood_in_for_and_no_job_waits_longer_than_a_lease()
 -> anyhow::Result<()> {
     let settings = Settings {
-        cells: 20,
+        // There must be work left when a coordinator is back.
+        cells: 40,
         size: Size {
             workers: WORKERS,
             coordinators: 2,
@@ -66,11 +67,11 @@ async fn killed_coordinator_is_stood_in_for_and_no_job_waits_longer_than_a_lease
     chaos.wait_ended(16).await?;
     cluster.restart_coordinator(0).await?;
     let second = kill(cluster, 1).await?;
-    chaos.wait_ended(40).await?;
+    chaos.wait_ended(i64::try_from(settings.jobs())?).await?;
     ensure!(watcher.wait().await?.success(), "`temper watch` gave up");
 
     let tables = Tables::read(&cluster.store).await?;
-    let found = check::tables(&tables, 40, &check::truth_of(&tables));
+    let found = check::tables(&tables, settings.jobs(), &check::truth_of(&tables));
     ensure!(found.wrong.is_empty(), "{found:?}");
     for killed in [first, second] {
         let longest = waits(&tables.attempts, killed).into_iter().max();

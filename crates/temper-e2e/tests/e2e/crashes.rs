@@ -1,8 +1,13 @@
 //! Processes that die, and what is left of their work.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, ensure};
-use temper_e2e::{Options, System, signal, sweeps};
+use temper_e2e::{Options, System, processes::wait_ended, signal, sweeps};
 use temper_proto::v1::{self, AttemptOutcome, JobKind, SweepState};
+
+/// How long workers may take to see that their system is gone, and to end.
+const GRACE: Duration = Duration::from_secs(30);
 
 /// Waits until a training has reported an epoch, and is not through.
 async fn mid_training(system: &System, sweep: &str) -> anyhow::Result<()> {
@@ -27,7 +32,7 @@ async fn training(system: &System, sweep: &str) -> anyhow::Result<v1::Job> {
 
 #[tokio::test]
 async fn a_killed_worker_is_replaced_and_its_training_resumed() -> anyhow::Result<()> {
-    let mut system = System::start(Options::default()).await?;
+    let mut system = System::start(Options::short_lease()).await?;
     let sweep = system.submit(sweeps::long([0])).await?.name;
     mid_training(&system, &sweep).await?;
     let killed = system.workers()?[0];
@@ -86,6 +91,8 @@ async fn a_stopped_measurement_goes_on_and_tells_of_its_audit() -> anyhow::Resul
     system
         .watch_until(&sweep, |_, jobs| jobs.iter().any(measures))
         .await?;
+    // Before it does there is nothing to go on from.
+    system.wait_logged("worker-0", "measuring").await?;
     signal("TERM", system.workers()?[0])?;
     ensure!(system.finish(&sweep).await?.state() == SweepState::Succeeded);
     let jobs = system.jobs_of(&sweep).await?;
@@ -109,7 +116,7 @@ async fn a_stopped_measurement_goes_on_and_tells_of_its_audit() -> anyhow::Resul
 
 #[tokio::test]
 async fn a_system_killed_and_started_again_continues_and_loses_nothing() -> anyhow::Result<()> {
-    let mut system = System::start(Options::default()).await?;
+    let mut system = System::start(Options::short_lease()).await?;
     let done = system.submit(sweeps::tiny([0])).await?.name;
     ensure!(system.finish(&done).await?.state() == SweepState::Succeeded);
     let sweep = system.submit(sweeps::long([0, 1])).await?.name;
@@ -128,11 +135,8 @@ async fn a_system_killed_and_started_again_continues_and_loses_nothing() -> anyh
             .filter(|a| a.outcome() == AttemptOutcome::Succeeded);
         ensure!(accepted.count() == 1, "{job:?}");
     }
-    for orphan in orphans {
-        ensure!(
-            signal("0", orphan).is_err(),
-            "worker {orphan} outlived its system"
-        );
-    }
+    wait_ended(&orphans, GRACE)
+        .await
+        .context("a worker outlived its system")?;
     system.stop().await
 }

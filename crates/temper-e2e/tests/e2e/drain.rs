@@ -16,7 +16,7 @@ const GRACE: Duration = Duration::from_secs(30);
 const LEASE: Duration = Duration::from_mins(5);
 /// Status of a process that was cut.
 const CUT: i32 = 75;
-const STEPS_PER_EPOCH: u64 = 25;
+const STEPS_PER_EPOCH: u64 = 40;
 const BATCH: u64 = 20;
 
 /// A training of four epochs, each long enough to be left in its middle.
@@ -47,9 +47,11 @@ async fn drains_by(name: &str) -> anyhow::Result<()> {
     let tables = Tables::read(&site.store).await?;
     let steps: Vec<_> = tables.checkpoints.iter().map(step).collect();
     let last = *steps.last().context("no checkpoint")?;
+    // A signal that was late may have come at an epoch's validation, which leaves the epoch open too.
+    let closed = u64::try_from(tables.epochs.len())?;
     ensure!(
-        last > STEPS_PER_EPOCH && !last.is_multiple_of(STEPS_PER_EPOCH),
-        "no checkpoint within an epoch: {steps:?}"
+        closed > 0 && last > STEPS_PER_EPOCH * closed,
+        "no checkpoint within an epoch: {steps:?}, {closed} epochs are over"
     );
     let job = &tables.jobs[0];
     ensure!((job.state.as_str(), job.leases) == ("queued", 0), "{job:?}");

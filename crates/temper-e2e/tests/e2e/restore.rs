@@ -13,9 +13,10 @@ use temper_e2e::{
         self, Against, Settings,
         cluster::{Cluster, Size},
         inflict::Chaos,
+        look::Look,
     },
     checkout,
-    processes::Trainer,
+    processes::{Trainer, shelter},
     program,
 };
 use temper_store::testing::tables::{AttemptRecord, Tables};
@@ -24,6 +25,8 @@ use tokio::process::Command;
 /// Where the commands are.
 const SECTION: &str = "## Backup and restore";
 const JOBS: i64 = 48;
+/// Results that the time between dump and loss brings at least, and that are lost with it.
+const LOST: i64 = 10;
 
 /// The commands of a section's code blocks, which begin at `program`.
 fn commands(section: &str, first: &str) -> anyhow::Result<String> {
@@ -43,7 +46,9 @@ async fn operate(cluster: &Cluster, folder: &Path, commands: &str) -> anyhow::Re
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths(folders.into_iter().chain(std::env::split_paths(&path)))?;
     let database = cluster.database_url("temper");
-    let output = Command::new("sh")
+    let mut shell = Command::new("sh");
+    shelter(shell.as_std_mut());
+    let output = shell
         .args(["-euc", commands])
         .current_dir(folder)
         .env("PATH", path)
@@ -105,13 +110,17 @@ async fn sweep_goes_on_from_a_dump_as_if_nothing_had_been_after_it() -> anyhow::
     chaos::submit(cluster, settings).await?;
     chaos.wait_ended(10).await?;
     let dump = commands(section, "pg_dump")?;
+    // Results come in while it is written, and of those of that time it has some or none.
+    let look = Look(&cluster.store);
+    let least = look.progress().await?.succeeded;
     operate(cluster, folder.path(), &dump).await?;
+    let most = look.progress().await?.succeeded;
 
     // Time that will be lost: results come in, and a worker registers that the dump does not know.
     let mut life = cluster.worker(0).life.lock().await;
     cluster.replace_worker(&mut life).await?;
     drop(life);
-    chaos.wait_ended(24).await?;
+    chaos.wait_ended(most + LOST).await?;
     for place in 0..settings.size.coordinators {
         cluster.kill_coordinator(place).await?;
     }
@@ -122,8 +131,11 @@ async fn sweep_goes_on_from_a_dump_as_if_nothing_had_been_after_it() -> anyhow::
 
     // Workers went on all the while, and hold leases of that time. Another device's bytes are others.
     let restored = Tables::read(&cluster.store).await?;
-    let before = succeeded(&restored).len();
-    ensure!((10..24).contains(&before), "{before} results were restored");
+    let before = i64::try_from(succeeded(&restored).len())?;
+    ensure!(
+        (least..=most).contains(&before),
+        "{before} results were restored of {least} to {most}"
+    );
     let objects = cluster.folder().join("objects");
     let strange = unknown(&objects, &restored)?;
     ensure!(!strange.is_empty(), "no file is of the time that was lost");

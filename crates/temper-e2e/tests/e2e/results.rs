@@ -7,6 +7,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::Path,
+    process::Stdio,
 };
 
 use anyhow::{Context as _, ensure};
@@ -163,6 +164,20 @@ async fn exports_are_whole(system: &System, sweep: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// An export that nobody reads ends as if by SIGPIPE, and complains of nothing.
+async fn unread_export_is_no_error(system: &System, sweep: &str) -> anyhow::Result<()> {
+    let (reader, writer) = std::io::pipe()?;
+    drop(reader);
+    let mut command = system.command(&["results", "export", sweep])?;
+    let running = command.stdout(writer).stderr(Stdio::piped()).spawn()?;
+    drop(command);
+    let ended = running.wait_with_output().await?;
+    let said = String::from_utf8_lossy(&ended.stderr);
+    ensure!(ended.status.code() == Some(141), "{ended:?}");
+    ensure!(said.is_empty(), "{said}");
+    Ok(())
+}
+
 /// The page has its figures (none of the training: these workers validate nothing), and the published means
 /// beside what was measured.
 async fn report_is_whole(system: &System, sweep: &str) -> anyhow::Result<()> {
@@ -231,6 +246,7 @@ async fn results_of_workers_come_out_as_curves_exports_and_a_report() -> anyhow:
     ensure!(finished.state() == SweepState::Succeeded, "{finished:?}");
     curves_are_what_workers_counted(&system, &sweep).await?;
     exports_are_whole(&system, &sweep).await?;
+    unread_export_is_no_error(&system, &sweep).await?;
     comparison_pairs_every_cell(&system, &sweep).await?;
     report_is_whole(&system, &sweep).await?;
     system.stop().await

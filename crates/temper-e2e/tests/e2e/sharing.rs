@@ -85,7 +85,8 @@ async fn cancelling_one_of_two_sweeps_leaves_the_other_whole() -> anyhow::Result
 
 #[tokio::test]
 async fn a_running_job_that_nobody_wants_any_more_stops_on_its_worker() -> anyhow::Result<()> {
-    let mut system = System::start(Options::default()).await?;
+    // Its worker hears of it by a heartbeat.
+    let mut system = System::start(Options::short_lease()).await?;
     let unwanted = system.submit(sweeps::long([0])).await?;
     system
         .watch_until(&unwanted.name, |_, jobs| {

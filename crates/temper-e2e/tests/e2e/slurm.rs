@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::ensure;
 use temper_e2e::{
+    processes::shelter,
     program,
     site::{Hand, Site},
     sweeps,
@@ -139,16 +140,17 @@ async fn fleet_whose_time_is_nearly_over_is_queued_again_though_it_may_end_when_
 
 #[tokio::test]
 async fn drain_that_the_time_began_and_twice_the_grace_cut_is_queued_again() -> anyhow::Result<()> {
-    let site = Site::start(LEASE).await?;
+    // A minute before the end it leaves, after 40 s. With checkpoints as often as this it takes a job until
+    // then, for as long as lease and checkpoint fit into what is left; and holds it still when it leaves,
+    // though nobody answers its heartbeats.
+    let site = Site::start(Duration::from_secs(50)).await?;
     site.submit(sweeps::long([0])).await?;
     let mut worker = site.worker()?;
-    // A minute before the end it leaves; with checkpoints as often as this it takes a job until then.
-    in_slurm(&mut worker, site.folder(), "1:12")?;
+    in_slurm(&mut worker, site.folder(), "1:40")?;
     worker.env("TEMPER_CHECKPOINT_EVERY", "1s");
     worker.args(["--grace", "1s"]);
     let mut worker = site.start_worker("task", worker)?;
-    site.wait_tables(|tables| !tables.attempts.is_empty())
-        .await?;
+    worker.wait_logged(1, "\"leased\"").await?;
     site.hang_coordinator()?;
     let status = worker.ended(GRACE * 2).await?;
     ensure!(status.code() == Some(75), "{status}: {}", worker.log());
@@ -161,6 +163,7 @@ async fn outside_slurm_and_without_its_answer_the_options_are_refused() -> anyho
     let folder = tempfile::tempdir()?;
     let refused = async |left: Option<&str>| -> anyhow::Result<String> {
         let mut command = Command::new(program("temper-worker")?);
+        shelter(command.as_std_mut());
         command.arg("run").env_remove("SLURM_JOB_ID");
         match left {
             Some(left) => in_slurm(&mut command, folder.path(), left)?,

@@ -119,6 +119,10 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Figures> {
     } else {
         Plan::FULL
     };
+    if !arguments.short {
+        // Where the place is made. The short form judges no times.
+        place::require_disk(&std::env::temp_dir())?;
+    }
     let place = Place::start(arguments.connections).await?;
     let logs = format!("logs are in {}", place.folder().display());
     let measured = measure(&place, plan).await;

@@ -54,7 +54,6 @@ impl Place {
             .permissions(Permissions::from_mode(0o755))
             .disable_cleanup(true)
             .tempdir()?;
-        require_disk(folder.path())?;
         let postgres = processes::postgres(folder.path()).await?;
         let store = Store::connect(postgres.url(), CONNECTIONS).await?;
         for (name, setting) in bench::durability(&store).await? {
@@ -156,7 +155,10 @@ impl Place {
 }
 
 /// Refuses memory that looks like a disk, to which forcing something costs nothing.
-fn require_disk(folder: &Path) -> anyhow::Result<()> {
+///
+/// # Errors
+/// When the folder lies in such.
+pub fn require_disk(folder: &Path) -> anyhow::Result<()> {
     let look = Look::new("stat")
         .args(["-f", "-c", "%T"])
         .arg(folder)
