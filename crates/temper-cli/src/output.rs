@@ -49,7 +49,7 @@ pub fn line(text: impl Display) {
     }
 }
 
-/// Ends the command as [`line`] does, where an error tells that nobody reads on.
+/// Ends the command as [`line()`] does, where an error tells that nobody reads on.
 pub fn end_unless_read(error: &anyhow::Error) {
     let source = error.downcast_ref::<io::Error>();
     if source.is_some_and(|source| source.kind() == io::ErrorKind::BrokenPipe) {
