@@ -28,6 +28,8 @@ REFUSED = (
     ("least.yaml", "serviceMonitor.enabled=true", "metrics.existingSecret"),
     ("keda.yaml", "serviceMonitor.port=http", "serviceMonitor"),
     ("keda.yaml", "keda.exitWhenIdle=", "exitWhenIdle"),
+    ("keda.yaml", "migration.resultsPasswordKey=", "resultsPasswordKey"),
+    ("keda.yaml", "migration.password=secret", "password"),
 )
 
 
@@ -45,6 +47,7 @@ def main() -> int:
         complaints.demand(len(found) > 0, f"{file.name}: it renders nothing")
         resources += len(found)
         check(complaints, file.name, found, crds)
+        roles(complaints, file.name, found)
     for file, setting, reason in REFUSED:
         done = run([*template(CHART / "ci" / file), "--set", setting])
         refused = done.returncode != 0 and reason in done.stderr
@@ -88,6 +91,8 @@ def check(complaints: Complaints, name: str, resources: List[dict], crds: Path) 
             scaled(complaints, f"{name}: {title(resource)}", resource["spec"])
     for resource in own:
         if "template" in resource.get("spec", {}):
+            if resource["kind"] == "Job" and resource["metadata"]["name"].endswith("-migration"):
+                migration(complaints, f"{name}: {title(resource)}", resource["spec"]["template"]["spec"])
             pod(complaints, f"{name}: {title(resource)}", resource["spec"]["template"]["spec"])
 
 
@@ -114,6 +119,34 @@ def scaled(complaints: Complaints, name: str, spec: dict) -> None:
     complaints.demand("TEMPER_EXIT_WHEN_IDLE" in variables, f"{name}: its workers never end")
 
 
+def roles(complaints: Complaints, name: str, resources: List[dict]) -> None:
+    """Coordinators and the migration are the owner, the results service is not, as long as nobody says so."""
+    urls = {}
+    for resource in resources:
+        for container in resource.get("spec", {}).get("template", {}).get("spec", {}).get("containers", []):
+            for variable in container["env"]:
+                if variable["name"] == "TEMPER_DATABASE_URL":
+                    urls[container["name"]] = variable["valueFrom"]["secretKeyRef"]["key"]
+    complaints.demand({"coordinator", "migrate", "results"} == urls.keys(), f"{name}: who knows the database is {sorted(urls)}")
+    complaints.demand(urls.get("coordinator") == urls.get("migrate"), f"{name}: coordinators do not own what they migrate")
+    complaints.demand(urls.get("results") != urls.get("coordinator"), f"{name}: the results service is the owner")
+
+
+def migration(complaints: Complaints, name: str, spec: dict) -> None:
+    """Roles are made where their passwords are given, both of them, from files that are there."""
+    (container,) = spec["containers"]
+    args = container.get("args", [])
+    files = {v["name"]: v["value"] for v in container["env"] if v["name"].endswith("_PASSWORD_FILE")}
+    wanted = {"TEMPER_READER_PASSWORD_FILE", "TEMPER_RESULTS_PASSWORD_FILE"} if "--roles" in args else set()
+    complaints.demand(files.keys() == wanted, f"{name}: {args} with the passwords {sorted(files)}")
+    complaints.demand(len(args) == len(set(args)), f"{name}: {args} says something twice, which is refused")
+    mounts = {mount["name"]: mount["mountPath"] for mount in container.get("volumeMounts", [])}
+    there = {
+        f"{mounts[volume['name']]}/{item['path']}" for volume in spec.get("volumes", []) for item in volume["secret"]["items"]
+    }
+    complaints.demand(set(files.values()) == there, f"{name}: passwords are read from {files}, and there are {sorted(there)}")
+
+
 def title(resource: dict) -> str:
     return f"{resource['kind']} {resource['metadata']['name']}"
 
@@ -133,7 +166,9 @@ def pod(complaints: Complaints, name: str, spec: dict) -> None:
         worker = container["name"] == "worker"
         if worker:
             graces = [int(v["value"].rstrip("s")) for v in container["env"] if v["name"] == "TEMPER_GRACE"]
-            fits = len(graces) == 1 and 0 < 2 * graces[0] < spec["terminationGracePeriodSeconds"]
+            # SIGTERM comes after the preStop, whose time counts.
+            before = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+            fits = len(graces) == 1 and 0 < before + 2 * graces[0] < spec["terminationGracePeriodSeconds"]
             complaints.demand(fits, f"{name}: SIGKILL comes before twice the worker's grace {graces}")
         complaints.demand(not worker or "TEMPER_DATABASE_URL" not in names, f"{name}: a worker knows the database")
         probed = worker or container["name"] == "migrate" or {"readinessProbe", "livenessProbe"} <= container.keys()

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from typing import Dict, List
+from urllib.parse import urlsplit
 
 from house import CHECKOUT, Complaints, run, unknown
 
@@ -32,6 +34,8 @@ def main() -> int:
             services = max(services, len(model["services"]))
             for name, service in model["services"].items():
                 check(complaints, f"{case}: {name}", service)
+            roles(complaints, case, model["services"])
+            scraped(complaints, case, model["services"])
     return complaints.verdict(f"compose: {len(CASES)} cases, {services} services")
 
 
@@ -52,6 +56,31 @@ def check(complaints: Complaints, name: str, service: dict) -> None:
         complaints.demand(not bind or volume.get("read_only", False), f"{name}: {volume.get('source')} may be written")
     if ours:
         confined(complaints, name, service)
+
+
+def roles(complaints: Complaints, case: str, services: Dict[str, dict]) -> None:
+    """The results service is a role that only reads, whose password the migration sets, and has not the owner's password."""
+    owner, results, migrate = (services[name] for name in ("postgres", "results", "migrate"))
+    name = owner["environment"]["POSTGRES_USER"]
+    role = urlsplit(results["environment"]["TEMPER_DATABASE_URL"]).username
+    complaints.demand(role == "temper_results" != name, f"{case}: results connects as {role}, and {name} is the owner")
+    owners = {secret["source"] for secret in owner["secrets"]}
+    has = {secret["source"] for secret in results["secrets"]}
+    complaints.demand(not owners & has, f"{case}: results has the owner's password {sorted(owners & has)}")
+    password = results["environment"]["TEMPER_DATABASE_PASSWORD_FILE"]
+    makes = "--roles" in migrate["command"] and migrate["environment"].get("TEMPER_RESULTS_PASSWORD_FILE") == password
+    complaints.demand(makes, f"{case}: the migration makes no role with the password {password}")
+    for place, given in (("results", has), ("migrate", {secret["source"] for secret in migrate["secrets"]})):
+        complaints.demand(password in {f"/run/secrets/{secret}" for secret in given}, f"{case}: {place} has no {password}")
+
+
+def scraped(complaints: Complaints, case: str, services: Dict[str, dict]) -> None:
+    """Prometheus looks for everything that tells metrics."""
+    text = (CHECKOUT / "deploy" / "prometheus" / "prometheus.yml").read_text(encoding="utf-8")
+    names = {name.strip() for listed in re.findall(r"names: \[([^]]*)\]", text) for name in listed.split(",")}
+    for name, service in services.items():
+        tells = "TEMPER_METRICS" in (service.get("environment") or {})
+        complaints.demand(not tells or name in names, f"{case}: Prometheus does not look for {name}")
 
 
 def confined(complaints: Complaints, name: str, service: dict) -> None:

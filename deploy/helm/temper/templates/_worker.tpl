@@ -7,7 +7,9 @@
 
 {{/* The pod of a class of workers; of a dict of the chart, the class's name, its values, and a restart policy.
      Its health is its process: it ends when it is refused or breaks, and the coordinator judges its heartbeats. SIGTERM is the
-     drain, so that no preStop is needed; it takes as long as a step and a checkpoint, and at most twice the grace. */}}
+     drain, because it comes by every way that a pod is told to leave (scaling, eviction, a node's shutdown) and asks for no shell and
+     no second program: the worker stops at its next step, writes a checkpoint and gives its job back, and takes at most twice the
+     grace. The preStop does nothing but wait a second, for clusters that admit no Deployment without one. */}}
 {{- define "temper.workerPod" -}}
 {{- $root := .root }}
 {{- $class := .class }}
@@ -47,7 +49,7 @@ spec:
         - {name: TEMPER_DEVICE, value: {{ $class.device | quote }}}
         - {name: TEMPER_WORKER_LABELS, value: {{ include "temper.classLabels" (dict "name" .name "class" $class) | quote }}}
         - {name: TEMPER_CHECKPOINT_EVERY, value: {{ $class.checkpointEvery | quote }}}
-        # Twice of it, and what a container takes to end, fit before SIGKILL.
+        # Twice of it, the second before SIGTERM, and what a container takes to end, fit before SIGKILL.
         - {name: TEMPER_GRACE, value: "{{ div (sub $class.gracePeriodSeconds 15) 2 }}s"}
         {{- with $class.wallTime }}
         - {name: TEMPER_WALL_TIME, value: {{ . | quote }}}
@@ -68,6 +70,9 @@ spec:
       {{- if $root.Values.metrics.existingSecret }}
       ports: {{ include "temper.metricsPort" $root | nindent 8 }}
       {{- end }}
+      lifecycle:
+        preStop:
+          sleep: {seconds: 1}
       resources: {{ toYaml $class.resources | nindent 8 }}
       volumeMounts:
         - {name: tmp, mountPath: /tmp}
