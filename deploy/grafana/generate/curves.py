@@ -31,14 +31,21 @@ PUBLISHED = (
     "        AND dataset IN (${dataset:sqlstring})"
 )
 
+# Curves are of what is measured; how many evaluations there are to be is read from a view that has them all.
 BESIDE = f"""
-    WITH by_seed AS (
-        SELECT epsilon, schedule, seed, avg(accuracy) AS accuracy FROM reporting.curve
+    WITH wanted AS (
+        SELECT schedule, count(*) AS expected FROM reporting.robustness
+        WHERE {DEEPER}
+            AND schedule IN ('fixed', 'two-hinge')
+        GROUP BY schedule
+    ), by_seed AS (
+        SELECT epsilon, schedule, seed, avg(accuracy) AS accuracy, count(*) AS curves FROM reporting.curve
         WHERE {DEEPER}
             AND schedule IN ('fixed', 'two-hinge')
         GROUP BY epsilon, schedule, seed
     ), ours AS (
-        SELECT epsilon, schedule, avg(accuracy) AS mean, coalesce(stddev_samp(accuracy), 0) AS deviation
+        SELECT epsilon, schedule, avg(accuracy) AS mean, coalesce(stddev_samp(accuracy), 0) AS deviation,
+            sum(curves) AS n
         FROM by_seed GROUP BY epsilon, schedule
     ), published AS (
         SELECT 0::float8 AS epsilon, schedule, avg(clean_accuracy) AS mean FROM reporting.published
@@ -57,18 +64,27 @@ BESIDE = f"""
         max(greatest(0, ours.mean - deviation)) FILTER (WHERE ours.schedule = 'two-hinge') AS "two-hinge, low",
         max(least(1, ours.mean + deviation)) FILTER (WHERE ours.schedule = 'two-hinge') AS "two-hinge, high",
         max(published.mean) FILTER (WHERE published.schedule = 'fixed')::float8 AS "fixed, published",
-        max(published.mean) FILTER (WHERE published.schedule = 'two-hinge')::float8 AS "two-hinge, published"
+        max(published.mean) FILTER (WHERE published.schedule = 'two-hinge')::float8 AS "two-hinge, published",
+        max(ours.n) FILTER (WHERE ours.schedule = 'fixed') AS "fixed, n",
+        (SELECT expected FROM wanted WHERE schedule = 'fixed') AS "fixed, expected",
+        max(ours.n) FILTER (WHERE ours.schedule = 'two-hinge') AS "two-hinge, n",
+        (SELECT expected FROM wanted WHERE schedule = 'two-hinge') AS "two-hinge, expected"
     FROM ours FULL JOIN published USING (epsilon)
     GROUP BY epsilon ORDER BY epsilon
 """
 
 
 def bars_by(axis: str) -> str:
-    """Means of expected robustness by model or dataset, ours and what was published."""
+    """Means of expected robustness by model or dataset, ours and what was published; how many they are over is part
+    of the name, because bars have no other place for it."""
     return f"""
     WITH ours AS (
         SELECT {axis}, avg(expected_robustness) FILTER (WHERE schedule = 'fixed') AS fixed,
-            avg(expected_robustness) FILTER (WHERE schedule = 'two-hinge') AS "two-hinge"
+            avg(expected_robustness) FILTER (WHERE schedule = 'two-hinge') AS "two-hinge",
+            count(expected_robustness) FILTER (WHERE schedule = 'fixed') || ' of '
+                || count(*) FILTER (WHERE schedule = 'fixed') || ', '
+                || count(expected_robustness) FILTER (WHERE schedule = 'two-hinge') || ' of '
+                || count(*) FILTER (WHERE schedule = 'two-hinge') AS measured
         FROM reporting.robustness
         WHERE {DEEPER}
         GROUP BY {axis}
@@ -79,9 +95,9 @@ def bars_by(axis: str) -> str:
         WHERE {PUBLISHED}
         GROUP BY {axis}
     )
-    SELECT {axis}, ours.fixed, ours."two-hinge", published.fixed::float8 AS "fixed, published",
-        published."two-hinge"::float8 AS "two-hinge, published"
-    FROM ours LEFT JOIN published USING ({axis}) ORDER BY {axis}
+    SELECT {axis} || ' (' || measured || ')' AS {axis}, ours.fixed, ours."two-hinge",
+        published.fixed::float8 AS "fixed, published", published."two-hinge"::float8 AS "two-hinge, published"
+    FROM ours LEFT JOIN published USING ({axis}) ORDER BY ours.{axis}
 """
 
 
@@ -118,7 +134,11 @@ ANOMALOUS = """
     WHERE anomalous ORDER BY model, dataset
 """
 ONE = f"""
-    WITH by_seed AS (
+    WITH wanted AS (
+        SELECT count(*) AS expected FROM reporting.robustness
+        WHERE {DEEPER}
+            AND schedule IN (${{schedule:sqlstring}})
+    ), by_seed AS (
         SELECT epsilon, seed, avg(accuracy) AS accuracy, count(*) AS curves FROM reporting.curve
         WHERE {DEEPER}
             AND schedule IN (${{schedule:sqlstring}})
@@ -127,7 +147,7 @@ ONE = f"""
     SELECT round((255 * epsilon)::numeric, 3)::float8 AS epsilon, avg(accuracy) AS mean,
         greatest(0, avg(accuracy) - coalesce(stddev_samp(accuracy), 0)) AS low,
         least(1, avg(accuracy) + coalesce(stddev_samp(accuracy), 0)) AS high, min(accuracy) AS least,
-        max(accuracy) AS most, count(*) AS seeds, sum(curves) AS curves
+        max(accuracy) AS most, count(*) AS seeds, sum(curves) AS n, (SELECT expected FROM wanted) AS expected
     FROM by_seed GROUP BY epsilon ORDER BY epsilon
 """
 EVALUATIONS = f"""
@@ -156,7 +176,7 @@ def dashboard() -> Json:
             (12, 6),
             unit=PERCENT,
             units={"n": COUNT, "expected": COUNT, "schedule": TEXT},
-            description="Over the evaluations chosen that are measured: n of expected. What is missing is not averaged.",
+            description="Over the evaluations chosen that are measured: n of expected.",
         ),
         table(
             "Paired with fixed",
@@ -174,10 +194,14 @@ def dashboard() -> Json:
             bars(
                 f"Expected robustness by {axis}",
                 bars_by(axis),
-                (12, 9),
+                (12, 12),
                 axis,
                 overrides=COLOURS,
-                description="Means of what is measured, fixed beside two-hinge, and of what was published for it.",
+                # Names with counts behind them are long, and stand beside bars that lie.
+                orientation="horizontal",
+                longest=48,
+                description="Means over the evaluations chosen that are measured, fixed beside two-hinge, and over what was "
+                "published for it. In brackets n of expected, of fixed and then of two-hinge.",
                 **SHARE,
             )
         )
@@ -196,6 +220,7 @@ def beside() -> Json:
     overrides = band("fixed", "fixed, low", "fixed, high", FIXED)
     overrides += band("two-hinge", "two-hinge, low", "two-hinge, high", TWO_HINGE)
     overrides += [override("fixed, published", **points), override("two-hinge, published", **points)] + COLOURS[2:]
+    overrides += told("fixed, n", "fixed, expected", "two-hinge, n", "two-hinge, expected")
     return trend(
         "Accuracy against epsilon: fixed beside two-hinge",
         BESIDE,
@@ -203,8 +228,9 @@ def beside() -> Json:
         "epsilon",
         units={"epsilon": LEVELS},
         overrides=overrides,
-        description="Mean over the cells chosen; the band is one standard deviation over seeds. Points are what was published "
-        "for the models and datasets chosen, without a perturbation and at the target.",
+        description="Mean over the cells chosen that are measured, n of expected where the pointer is; the band is one "
+        "standard deviation over seeds. Points are what was published for the models and datasets chosen, without a "
+        "perturbation and at the target.",
         **SHARE,
     )
 
@@ -248,9 +274,9 @@ def each_schedule() -> list:
             units={"epsilon": LEVELS},
             overrides=band("mean", "low", "high", TWO_HINGE)
             + [override(name, custom__lineStyle={"fill": "dot"}, custom__lineWidth=1) for name in ("least", "most")]
-            + told("seeds", "curves"),
-            description="Mean over the cells chosen, one standard deviation over seeds around it, the least and the most of "
-            "the seeds.",
+            + told("seeds", "n", "expected"),
+            description="Mean over the cells chosen that are measured, n of expected where the pointer is; one standard "
+            "deviation over seeds around it, the least and the most of the seeds.",
             **SHARE,
         ),
     ]

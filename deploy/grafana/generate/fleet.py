@@ -33,10 +33,14 @@ ATTEMPTS = """
     WHERE $__timeFilter(started_at)
     GROUP BY 1, 2 ORDER BY 1
 """
+# Asked of each attempt by itself, by the key of the one before it: as a join it might read all attempts ever made.
 RESCUES = """
     SELECT $__timeGroup(started_at,'$__interval') AS "time", worker AS metric, count(*) AS value
-    FROM reporting.attempt
-    WHERE $__timeFilter(started_at) AND outcome = 'lost'
+    FROM reporting.attempt AS rescue
+    WHERE $__timeFilter(started_at) AND (
+        SELECT outcome FROM reporting.attempt AS before
+        WHERE before.job_id = rescue.job_id AND before.attempt = rescue.attempt - 1
+    ) = 'lost'
     GROUP BY 1, 2 ORDER BY 1
 """
 WORKERS = """
@@ -106,8 +110,8 @@ def dashboard() -> Json:
             unit=COUNT,
             min=0,
             interval="1m",
-            description="Attempts whose lease ran out with no word from the worker, by worker and by when they began: their "
-            "jobs are tried again, up to three times.",
+            description="Attempts after a lost one, whose lease ran out with no word from its worker: by the worker that took "
+            "the job up, and by when. A job that has lost three workers is not tried again.",
         ),
         table(
             "Workers",

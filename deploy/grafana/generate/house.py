@@ -12,6 +12,8 @@ DATASOURCE = {"type": "grafana-postgresql-datasource", "uid": "temper"}
 SCHEMA_VERSION = 42
 
 PERCENT, SECONDS, HOURS, COUNT, TEXT = "percentunit", "s", "h", "short", "string"
+# A unit of its own, so that counts beside a curve have an axis of their own as well, which is not drawn.
+TALLY = "none"
 LEVELS = "suffix:/255"
 
 # What a sweep's views are narrowed to. Values are quoted by Grafana; seeds are compared as text, because an empty
@@ -102,7 +104,7 @@ def bars(title: str, text: str, size: tuple, field: str, **more: Any) -> Json:
     """Bars beside each other, a group for each value of `field`."""
     options = {
         "xField": field,
-        "orientation": "auto",
+        "orientation": more.pop("orientation", "auto"),
         "barWidth": 0.9,
         "groupWidth": 0.75,
         "barRadius": 0,
@@ -110,7 +112,7 @@ def bars(title: str, text: str, size: tuple, field: str, **more: Any) -> Json:
         "showValue": "auto",
         "stacking": more.pop("stacking", "none"),
         "xTickLabelRotation": 0,
-        "xTickLabelMaxLength": 24,
+        "xTickLabelMaxLength": more.pop("longest", 24),
         "legend": LEGEND,
         "tooltip": TOOLTIP,
     }
@@ -153,8 +155,10 @@ def band(middle: str, low: str, high: str, colour: str) -> List[Json]:
 
 def told(*fields: str) -> List[Json]:
     """Fields that are counts beside a curve: told where the pointer is, not drawn."""
-    hidden = {"legend": True, "tooltip": False, "viz": True}
-    return [override(field, unit=COUNT, custom__hideFrom=hidden) for field in fields]
+    # What is hidden from the picture, Grafana leaves out where the pointer is too: lines of no width instead.
+    unseen = {"custom__lineWidth": 0, "custom__showPoints": "never", "custom__axisPlacement": "hidden"}
+    unseen["custom__hideFrom"] = {"legend": True, "tooltip": False, "viz": False}
+    return [override(field, unit=TALLY, **unseen) for field in fields]
 
 
 def variable(name: str, label: str, text: str, multi: bool) -> Json:

@@ -45,23 +45,30 @@ ONSETS = f"""
     GROUP BY model, dataset, schedule, target, target_epsilon
     ORDER BY model, dataset, target_epsilon, schedule
 """
+# How many trainings there are to be, of which those that have reported an epoch are averaged.
+EXPECTED = f"""(
+            SELECT count(*) FROM reporting.cell
+            WHERE {CHOSEN.replace(chr(10), chr(10) + "            ")}
+        )"""
 ACCURACY = f"""
     SELECT epoch, avg(validation_accuracy) AS clean, avg(validation_robust_accuracy) AS robust,
         min(validation_accuracy) AS "clean, least", max(validation_accuracy) AS "clean, most",
         avg(validation_accuracy) FILTER (WHERE onset) AS onset, count(*) FILTER (WHERE onset) AS onsets,
-        count(*) AS trainings
+        count(*) AS trainings, {EXPECTED} AS expected
     FROM reporting.epoch
     WHERE {CHOSEN}
     GROUP BY epoch ORDER BY epoch
 """
 EPSILON = f"""
-    SELECT epoch, 255 * avg(epsilon) AS epsilon, 255 * min(epsilon) AS least, 255 * max(epsilon) AS most
+    SELECT epoch, 255 * avg(epsilon) AS epsilon, 255 * min(epsilon) AS least, 255 * max(epsilon) AS most,
+        count(*) AS trainings, {EXPECTED} AS expected
     FROM reporting.epoch
     WHERE {CHOSEN}
     GROUP BY epoch ORDER BY epoch
 """
 LOSS = f"""
-    SELECT epoch, avg(train_loss) AS loss, min(train_loss) AS least, max(train_loss) AS most
+    SELECT epoch, avg(train_loss) AS loss, min(train_loss) AS least, max(train_loss) AS most,
+        count(*) AS trainings, {EXPECTED} AS expected
     FROM reporting.epoch
     WHERE {CHOSEN}
     GROUP BY epoch ORDER BY epoch
@@ -112,8 +119,9 @@ def dashboard() -> Json:
             max=1,
             units={"epoch": COUNT},
             overrides=accuracy(),
-            description="Mean over the trainings chosen, of clean accuracy the range around it. Points mark epochs in which the "
-            "adaptation to some task set in, at the accuracy that it set in with.",
+            description="Mean over the trainings chosen that have reported the epoch, of how many "
+            "expected where the pointer is; of clean accuracy the range around it. Points mark epochs in which the adaptation "
+            "to some task set in, at the accuracy that it set in with.",
         ),
         trend(
             "Epsilon: $schedule",
@@ -123,8 +131,9 @@ def dashboard() -> Json:
             unit=LEVELS,
             min=0,
             units={"epoch": COUNT},
-            overrides=band("epsilon", "least", "most", ROBUST),
-            description="Strength of the attack at the epoch's last step, mean and range.",
+            overrides=band("epsilon", "least", "most", ROBUST) + told("trainings", "expected"),
+            description="Strength of the attack at the epoch's last step, mean and range over the trainings that "
+            "have reported it.",
         ),
         trend(
             "Loss: $schedule",
@@ -133,8 +142,9 @@ def dashboard() -> Json:
             "epoch",
             unit=COUNT,
             min=0,
-            overrides=band("loss", "least", "most", CLEAN),
-            description="Mean cross-entropy over the epoch's samples as trained on, mean and range over trainings.",
+            overrides=band("loss", "least", "most", CLEAN) + told("trainings", "expected"),
+            description="Mean cross-entropy over the epoch's samples as trained on, mean and range over the trainings that "
+            "have reported it.",
         ),
     ]
     about = "Accuracy, strength and loss of trainings, epoch by epoch, while they run."
@@ -148,5 +158,5 @@ def accuracy() -> list:
         band("clean", "clean, least", "clean, most", CLEAN)
         + [override("robust", color={"mode": "fixed", "fixedColor": ROBUST})]
         + [override("onset", color={"mode": "fixed", "fixedColor": "#CC79A7"}, **mark)]
-        + told("onsets", "trainings")
+        + told("onsets", "trainings", "expected")
     )

@@ -92,6 +92,20 @@ pub fn best(groups: &[&CurveGroup], metric: fn(&CurveGroup) -> Option<Estimate>)
     (means.len() > 1).then(|| means.into_iter().fold(f64::MIN, f64::max))
 }
 
+/// Whether a group has fewer cells than there are to be.
+pub fn lacks(group: &CurveGroup) -> bool {
+    group.count < group.expected_count
+}
+
+/// How many cells a mean is over: `n=3`, or `n=2/3` where there are to be more.
+pub fn counted(group: &CurveGroup) -> String {
+    if lacks(group) {
+        format!("n={}/{}", group.count, group.expected_count)
+    } else {
+        format!("n={}", group.count)
+    }
+}
+
 /// What a group has in common but for its schedule.
 pub fn place(group: &CurveGroup) -> GroupKey {
     GroupKey {

@@ -102,6 +102,18 @@ fn best_is_bold_and_what_lacks_cells_is_marked_and_never_best() {
 }
 
 #[test]
+fn figures_of_means_mark_what_lacks_cells() {
+    let page = page(&sample::answers());
+    // One group has two of its three cells, and another none, for which there is no line.
+    assert_eq!(page.matches("\nlinear (n=2/3)\n").count(), 1);
+    assert_eq!(page.matches("\nlinear*\n").count(), 1);
+    assert_eq!(page.matches("\nfixed*\n").count(), 0);
+    for caption in ["over fewer cells than expected", "where more are expected"] {
+        assert!(page.contains(caption), "{caption}");
+    }
+}
+
+#[test]
 fn sweep_without_a_result_says_so_and_why_each_figure_is_not_there() {
     let page = page(&sample::unfinished());
     assert!(page.contains("Nothing has finished yet"));

@@ -62,7 +62,7 @@ fn series(group: &CurveGroup, looks: &Looks) -> anyhow::Result<Series> {
         })
     });
     Ok(Series {
-        label: format!("{} (n={})", group.schedule, group.count),
+        label: format!("{} ({})", group.schedule, looks::counted(group)),
         style: looks.style(&group.schedule),
         points: points.collect::<anyhow::Result<_>>()?,
         line: true,
@@ -102,10 +102,14 @@ mod tests {
     #[test]
     fn targets_have_panels_of_their_own_and_what_has_no_points_none() {
         let two = [("0", 0.8), ("4/255", 0.3)];
+        let lacking = CurveGroup {
+            expected_count: 3,
+            ..group("linear", "4/255", &two)
+        };
         let groups = [
             group("fixed", "4/255", &two),
             group("fixed", "8/255", &two),
-            group("linear", "4/255", &two),
+            lacking,
             group("standard", "4/255", &[]),
         ];
         let charts = charts(&groups).unwrap();
@@ -113,6 +117,7 @@ mod tests {
         assert_eq!(counts, [2, 1]);
         assert_eq!(charts[1].title, "mobilenetv2, fashion-mnist, 8/255");
         assert_eq!(charts[0].series[0].label, "fixed (n=2)");
+        assert_eq!(charts[0].series[1].label, "linear (n=2/3)");
         let last = charts[0].series[0].points[1];
         assert!((last.x - 4.0).abs() < 1e-12 && (last.y - 30.0).abs() < 1e-12);
         assert!((last.deviation - 5.0).abs() < 1e-12);

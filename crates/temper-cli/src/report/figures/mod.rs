@@ -56,7 +56,8 @@ const KINDS: [Kind; 6] = [
         id: "curves",
         title: "Accuracy against epsilon",
         caption: "Test accuracy under attack at each strength, mean over seeds. The shaded area below a \
-            line, over its width, is expected robustness; the darker band is one standard deviation.",
+            line, over its width, is expected robustness; the darker band is one standard deviation. n \
+            counts the cells, as n=2/3 where more are expected.",
         draw: curves::draw,
     },
     Kind {
@@ -64,7 +65,7 @@ const KINDS: [Kind; 6] = [
         title: "Clean accuracy against target epsilon",
         caption: "Test accuracy without a perturbation, by the strength that was trained for, mean over \
             seeds; the band is one standard deviation. A schedule whose line falls pays for robustness \
-            with the task.",
+            with the task. An asterisk behind a schedule: some of its means are over fewer cells than expected.",
         draw: targets::draw,
     },
     Kind {

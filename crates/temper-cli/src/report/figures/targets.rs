@@ -34,6 +34,9 @@ fn chart(title: String, groups: &[&CurveGroup], looks: &Looks) -> anyhow::Result
     let mut schedules = looks::by_key(groups, |group| &group.schedule);
     schedules.sort_by_key(|(schedule, _)| looks.place(schedule));
     for (schedule, groups) in schedules {
+        // A line's points may be over different numbers of cells, for which a legend has no room.
+        let lacking = groups.iter().any(|group| looks::lacks(group));
+        let mark = if lacking { "*" } else { "" };
         let points = groups.iter().map(|group| {
             let clean = group.clean_accuracy.unwrap_or_default();
             Ok(Point {
@@ -45,7 +48,7 @@ fn chart(title: String, groups: &[&CurveGroup], looks: &Looks) -> anyhow::Result
         let mut points = points.collect::<anyhow::Result<Vec<_>>>()?;
         points.sort_by(|a, b| a.x.total_cmp(&b.x));
         all.push(Series {
-            label: schedule.clone(),
+            label: format!("{schedule}{mark}"),
             style: looks.style(schedule),
             points,
             line: true,

@@ -94,6 +94,7 @@ async fn every_panel_has_an_answer_that_it_can_draw() -> Result<()> {
                     .context(name.clone())?;
                 require_drawable(panel, &answer, &name);
                 require_units(panel, &answer, &name);
+                require_counts(panel, &answer, &name);
                 asked += 1;
             }
         }
@@ -269,6 +270,58 @@ fn require_units(panel: &Panel, answer: &Answer, name: &str) {
                 .find(|value| !(-1.0..=1.0).contains(value));
             assert_eq!(outside, None, "{name}: {share} is no share");
         }
+    }
+}
+
+/// Views of results, of which a sweep may lack some.
+const MEASURED: [&str; 3] = [
+    "reporting.curve",
+    "reporting.robustness",
+    "reporting.comparison",
+];
+
+/// A mean of results says n of expected: in columns, or in the name of what it is of.
+fn require_counts(panel: &Panel, answer: &Answer, name: &str) {
+    let measured = MEASURED.iter().any(|view| panel.sql.contains(*view));
+    if !measured || !panel.sql.contains("avg(") {
+        return;
+    }
+    if panel.kind == "barchart" {
+        require_counts_in_names(panel, answer, name);
+        return;
+    }
+    let called = |what: &str| {
+        let columns = answer.columns.iter().map(|(column, _)| column.as_str());
+        let behind = format!(", {what}");
+        let found = columns.filter(|column| *column == what || column.ends_with(&behind));
+        found.collect::<Vec<_>>()
+    };
+    let (counts, expected) = (called("n"), called("expected"));
+    let columns = &answer.columns;
+    assert!(!counts.is_empty(), "{name}: how many? {columns:?}");
+    assert_eq!(counts.len(), expected.len(), "{name}: {columns:?}");
+    for (count, expected) in counts.into_iter().zip(expected) {
+        for row in &answer.rows {
+            let (count, expected) = (row[count].as_f64(), row[expected].as_f64());
+            // Where only something published stands, nothing was averaged.
+            assert!(expected.is_some() && count <= expected, "{name}: {row}");
+        }
+    }
+}
+
+/// `resnet50 (12 of 30, 30 of 30)`, a pair for each of the two schedules.
+fn require_counts_in_names(panel: &Panel, answer: &Answer, name: &str) {
+    let field = panel.json["options"]["xField"].as_str().unwrap_or_default();
+    for label in answer.values(field).filter_map(Value::as_str) {
+        let counts = label.trim_end_matches(')').rsplit(" (").next();
+        let pairs: Vec<_> = counts.unwrap_or_default().split(", ").collect();
+        let counted = pairs.iter().filter(|pair| {
+            let (count, expected) = pair.split_once(" of ").unwrap_or_default();
+            let number = |text: &str| text.parse::<u32>().ok();
+            let both = number(count).zip(number(expected));
+            both.is_some_and(|(count, expected)| count <= expected)
+        });
+        assert_eq!((pairs.len(), counted.count()), (2, 2), "{name}: {label}");
     }
 }
 
