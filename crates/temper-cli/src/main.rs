@@ -64,8 +64,31 @@ mod tests {
 
     use super::*;
 
+    /// Commands without `--json`.
+    const WITHOUT_JSON: [&str; 1] = [
+        // Prints a log as long as it serves. What programs want to know of it stands in its up.json.
+        "temper up",
+    ];
+
     #[test]
     fn arguments_fit_together() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_answers_programs_too() {
+        assert_eq!(without_json(&Cli::command(), "temper"), WITHOUT_JSON);
+    }
+
+    /// Full names of what runs under `command` and has no `--json`.
+    fn without_json(command: &clap::Command, name: &str) -> Vec<String> {
+        let mut flags = command.get_arguments().filter_map(clap::Arg::get_long);
+        let has = flags.any(|flag| flag == "json");
+        // One that demands a subcommand does nothing by itself.
+        let lacks = !has && !command.is_subcommand_required_set();
+        let own = lacks.then(|| name.to_owned());
+        let below = command.get_subcommands();
+        let below = below.flat_map(|c| without_json(c, &format!("{name} {}", c.get_name())));
+        own.into_iter().chain(below).collect()
     }
 }

@@ -72,6 +72,21 @@ pub fn print_json<M: prost::Message + prost::Name>(message: &M) -> anyhow::Resul
     Ok(())
 }
 
+/// Prints a message of a stream in its JSON form, on a line of its own. One that has no such form is a defect: it is
+/// told, and the stream goes on.
+pub fn print_json_line<M: prost::Message + prost::Name>(message: &M) {
+    match json_line(message) {
+        Ok(text) => line(text),
+        Err(error) => eprintln!("{error:#}"),
+    }
+}
+
+/// A message in its JSON form, as one line.
+pub fn json_line<M: prost::Message + prost::Name>(message: &M) -> anyhow::Result<String> {
+    let value: serde_json::Value = serde_json::from_str(&temper_proto::to_json(message)?)?;
+    Ok(value.to_string())
+}
+
 /// What a sweep would come to.
 pub fn preview(preview: &SweepPreview) {
     let all = preview.trainings + preview.evaluations;

@@ -3,6 +3,7 @@
 
 use std::process::{Command, Output};
 
+use serde_json::{Value, json};
 use temper_core::access::{Role, Standing};
 use temper_service::access::Secret;
 use temper_store::{AuditQuery, testing::Database};
@@ -42,6 +43,28 @@ async fn first_token_is_made_at_the_database_shown_once_and_noted() {
     };
     let noted = database.store().audit_list(query).await.unwrap();
     assert_eq!(noted.entries.len(), 1);
+}
+
+#[tokio::test]
+async fn json_tells_of_the_token_and_holds_the_secret_that_is_in_no_file() {
+    let database = Database::new().await.unwrap();
+    let told = |arguments: &[&str]| {
+        let output = bootstrap(&database, arguments);
+        assert!(output.status.success());
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let shown = told(&["--json", "--expires-in", "1h"]);
+    let secret = shown["secret"].as_str().unwrap();
+    let standing = standing(&database, secret).await;
+    assert!(matches!(standing, Standing::Good(_)), "{standing:?}");
+    assert_eq!(shown["token"]["role"], "ROLE_ADMIN");
+    assert!(shown["token"]["expireTime"].is_string(), "{shown}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token").display().to_string();
+    let wanted = ["--json", "--unless-exists", "--output", &file];
+    let made = told(&wanted);
+    assert!(made["token"]["name"].is_string() && made["secret"].is_null());
+    assert_eq!(told(&wanted), json!({ "path": file, "made": false }));
 }
 
 #[tokio::test]

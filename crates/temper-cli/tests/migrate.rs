@@ -3,6 +3,7 @@
 
 use std::process::{Command, Output};
 
+use serde_json::{Value, json};
 use temper_store::{
     READER,
     testing::{Database, tables::role_password},
@@ -58,4 +59,7 @@ async fn without_asking_no_role_is_touched_and_an_empty_password_is_refused() {
     let output = migrate(&database, &[]);
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && !said.contains(READER), "{said}");
+    let output = migrate(&database, &["--json"]);
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(said, json!({ "upToDate": true, "roles": [] }));
 }

@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use futures::{Stream, TryStreamExt as _};
+use serde_json::json;
 use temper_core::{Digest, DigestBuilder};
 use temper_proto::{
     JobName,
@@ -37,6 +38,9 @@ pub struct Args {
     /// Replace the file if it exists
     #[arg(long)]
     force: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     coordinator: Coordinator,
 }
@@ -70,12 +74,12 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     })?;
     std::fs::rename(&part, &path)
         .with_context(|| format!("cannot rename {} to {}", part.display(), path.display()))?;
-    output::line(format_args!(
-        "{}  {} bytes, sha256 {}",
-        path.display(),
-        info.size,
-        info.sha256
-    ));
+    let (path, ArtifactInfo { size, sha256 }) = (path.display(), info);
+    if args.json {
+        output::line(json!({ "path": path.to_string(), "bytes": size, "sha256": sha256 }));
+    } else {
+        output::line(format_args!("{path}  {size} bytes, sha256 {sha256}"));
+    }
     Ok(())
 }
 

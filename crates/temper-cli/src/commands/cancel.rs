@@ -13,6 +13,9 @@ pub struct Args {
     /// The sweep
     #[arg(value_parser = names::sweep)]
     sweep: SweepName,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     coordinator: Coordinator,
 }
@@ -25,6 +28,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         async move { client.cancel_sweep(CancelSweepRequest { name }).await }
     })
     .await?;
+    if args.json {
+        return output::print_json(&sweep);
+    }
     output::line(format_args!(
         "{}: {}",
         sweep.name,

@@ -1,6 +1,8 @@
 //! `temper catalog`.
 
-use temper_data::Inputs;
+use serde_json::{Value, json};
+use temper_core::catalog::Catalog;
+use temper_data::{DataError, Inputs};
 use temper_service::status;
 
 use crate::{
@@ -27,6 +29,9 @@ struct Pin {
     /// Only these models and datasets
     #[arg(value_name = "NAME")]
     names: Vec<String>,
+    /// Print JSON instead of TOML, with what could not be pinned
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     catalog: CatalogFile,
     #[command(flatten)]
@@ -39,7 +44,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let catalog = only(pin.catalog.load()?, &pin.names)?;
     let sources = checkout::with_mirror(pin.inputs).sources()?;
     let (pinned, missing) = sources.pin(&catalog);
-    output::line(toml::to_string(&pinned)?);
+    if pin.json {
+        output::line(document(&pinned, &missing));
+    } else {
+        output::line(toml::to_string(&pinned)?);
+    }
     for (name, error) in &missing {
         eprintln!("not pinned: {name}: {}", status::chain(error));
     }
@@ -49,4 +58,16 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         missing.len()
     );
     Ok(())
+}
+
+/// The pinned entries by name, and why the others are not.
+fn document(pinned: &Catalog, missing: &[(String, DataError)]) -> Value {
+    let missing = missing
+        .iter()
+        .map(|(name, error)| json!({ "name": name, "error": status::chain(error) }));
+    json!({
+        "models": pinned.models,
+        "datasets": pinned.datasets,
+        "notPinned": missing.collect::<Value>(),
+    })
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use temper_service::{arguments, client::Credentials, health, tls::ClientTls};
 
 use crate::output;
@@ -26,6 +27,9 @@ pub struct Args {
     /// Name that the server's certificate bears, where the address is another
     #[arg(long, env = "TEMPER_TLS_SERVER_NAME", value_name = "NAME")]
     server_name: Option<String>,
+    /// Print JSON, also where it does not serve
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     tls: ClientTls,
 }
@@ -36,7 +40,22 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     if let Some(name) = &args.server_name {
         credentials = credentials.with_server_name(name);
     }
-    health::check(&args.address, &credentials, &args.service, args.timeout).await?;
-    output::line("SERVING");
-    Ok(())
+    let asked = health::check(&args.address, &credentials, &args.service, args.timeout).await;
+    let answer = asked.map_err(anyhow::Error::from);
+    if args.json {
+        output::line(document(&args, answer.as_ref().err()));
+    } else if answer.is_ok() {
+        output::line("SERVING");
+    }
+    answer
+}
+
+/// The answer as JSON, with why it does not serve.
+fn document(args: &Args, error: Option<&anyhow::Error>) -> Value {
+    json!({
+        "address": args.address,
+        "service": args.service,
+        "serving": error.is_none(),
+        "error": error.map(|error| format!("{error:#}")),
+    })
 }

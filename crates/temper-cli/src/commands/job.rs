@@ -38,6 +38,9 @@ struct Cancel {
     /// The job
     #[arg(value_parser = names::job)]
     job: JobName,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     coordinator: Coordinator,
 }
@@ -59,6 +62,9 @@ async fn cancel(args: Cancel) -> anyhow::Result<()> {
         async move { client.cancel_job(CancelJobRequest { name }).await }
     })
     .await?;
+    if args.json {
+        return output::print_json(&job);
+    }
     output::line(format_args!(
         "{}: {}",
         job.name,
@@ -148,10 +154,11 @@ mod tests {
         let parse = |given: &[&str]| Arguments::try_parse_from(given).map(|given| given.args);
         let shown = parse(&["job", "7", "--json"]).unwrap();
         assert!(shown.action.is_none() && shown.json && shown.job == Some(JobName(7)));
-        let Some(Action::Cancel(cancel)) = parse(&["job", "cancel", "7"]).unwrap().action else {
+        let given = ["job", "cancel", "7", "--json"];
+        let Some(Action::Cancel(cancel)) = parse(&given).unwrap().action else {
             panic!("it is not to be cancelled");
         };
-        assert_eq!(cancel.job, JobName(7));
+        assert!(cancel.json && cancel.job == JobName(7));
         for wrong in [
             &["job"][..],
             &["job", "cancel"],

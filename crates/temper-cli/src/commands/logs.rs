@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use temper_proto::{
     JobName,
-    v1::{GetLogsRequest, LogLine, job_service_client::JobServiceClient},
+    v1::{GetLogsRequest, GetLogsResponse, LogLine, job_service_client::JobServiceClient},
 };
 use temper_service::client::{self, Channel};
 use tonic::Status;
@@ -28,6 +28,9 @@ pub struct Args {
     /// Go on until the attempt has ended
     #[arg(long, short)]
     follow: bool,
+    /// Print each message, the next lines with the number of their attempt, as a line of JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     coordinator: Coordinator,
 }
@@ -43,6 +46,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             after_line: 0,
         },
         dropped: 0,
+        json: args.json,
     };
     loop {
         match tail.follow_to_end(&mut client).await {
@@ -65,6 +69,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 struct Tail {
     request: GetLogsRequest,
     dropped: i32,
+    json: bool,
 }
 
 impl Tail {
@@ -77,12 +82,20 @@ impl Tail {
             // The newest attempt may be another one by the next stream.
             self.request.attempt = message.attempt;
             self.dropped = message.dropped_lines;
-            for line in &message.lines {
-                output::line(text(line));
+            self.show(&message);
+            if let Some(line) = message.lines.last() {
                 self.request.after_line = line.number;
             }
         }
         Ok(())
+    }
+
+    fn show(&self, message: &GetLogsResponse) {
+        if self.json {
+            output::print_json_line(message);
+        } else {
+            message.lines.iter().map(text).for_each(output::line);
+        }
     }
 }
 

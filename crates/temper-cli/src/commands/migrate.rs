@@ -6,8 +6,9 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
+use serde_json::json;
 use temper_service::database::Database;
-use temper_store::{RolePasswords, Store, Verifier};
+use temper_store::{READER, RESULTS, RolePasswords, Store, Verifier};
 
 use crate::output;
 
@@ -26,6 +27,9 @@ pub struct Args {
     /// File with the password of `temper_results`; without one its password stays as it is
     #[arg(long, env = "TEMPER_RESULTS_PASSWORD_FILE", value_name = "FILE")]
     results_password_file: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Applies the migrations that the database lacks. Coordinators do the same when they start; roles are
@@ -44,9 +48,15 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         applied.context("cannot make the roles")?;
     }
     store.close().await;
+    let roles: &[&str] = if args.roles { &[READER, RESULTS] } else { &[] };
+    if args.json {
+        output::line(json!({ "upToDate": true, "roles": roles }));
+        return Ok(());
+    }
     output::line("the database is up to date");
-    if args.roles {
-        output::line("the roles temper_reader and temper_results are up to date");
+    if !roles.is_empty() {
+        let roles = roles.join(" and ");
+        output::line(format_args!("the roles {roles} are up to date"));
     }
     Ok(())
 }

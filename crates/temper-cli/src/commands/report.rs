@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use serde_json::json;
 use temper_proto::SweepName;
 
 use crate::{
@@ -26,6 +27,9 @@ pub struct Args {
     /// Also write every picture as an SVG file into this folder
     #[arg(long, value_name = "DIR")]
     plots: Option<PathBuf>,
+    /// Print as JSON what was written
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     coordinator: Coordinator,
     #[command(flatten)]
@@ -55,18 +59,24 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     };
     let answers = services.ask(args.sweep).await?;
     let page = Page::of(&answers)?;
-    if let Some(folder) = &args.plots {
-        write_plots(&page.figures, folder)?;
+    let plots = match &args.plots {
+        Some(folder) => write_plots(&page.figures, folder)?,
+        None => Vec::new(),
+    };
+    let (path, html) = (args.output.display(), report::render(&page)?);
+    fs::write(&args.output, &html).with_context(|| format!("cannot write {path}"))?;
+    if args.json {
+        let (path, bytes) = (path.to_string(), html.len());
+        output::line(json!({ "path": path, "bytes": bytes, "plots": plots }));
+    } else {
+        output::line(format_args!("report: {path}"));
     }
-    let path = &args.output;
-    fs::write(path, report::render(&page)?)
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    output::line(format_args!("report: {}", path.display()));
     Ok(())
 }
 
-/// `curves-01-vit-base-cub200-4-255.svg` and so on.
-fn write_plots(figures: &[Figure], folder: &Path) -> anyhow::Result<()> {
+/// `curves-01-vit-base-cub200-4-255.svg` and so on; returns their paths.
+fn write_plots(figures: &[Figure], folder: &Path) -> anyhow::Result<Vec<String>> {
+    let mut paths = Vec::new();
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     for figure in figures {
         for (picture, number) in figure.pictures.iter().zip(1..) {
@@ -75,9 +85,10 @@ fn write_plots(figures: &[Figure], folder: &Path) -> anyhow::Result<()> {
             let path = folder.join(name);
             fs::write(&path, &picture.svg)
                 .with_context(|| format!("cannot write {}", path.display()))?;
+            paths.push(path.display().to_string());
         }
     }
-    Ok(())
+    Ok(paths)
 }
 
 /// Letters and digits, everything between them a hyphen.

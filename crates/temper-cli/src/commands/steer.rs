@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::builder::PossibleValuesParser;
+use serde_json::json;
 use temper_core::placement::DeviceKind;
 use temper_proto::{
     SweepName,
@@ -29,6 +30,9 @@ struct Target {
     /// Only if nobody has changed it since: the etag of `temper sweeps --json`
     #[arg(long, default_value = "", hide_default_value = true)]
     etag: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     coordinator: Coordinator,
 }
@@ -36,6 +40,16 @@ struct Target {
 impl Target {
     fn name(&self) -> String {
         self.sweep.to_string()
+    }
+
+    /// Prints the sweep as it is now.
+    fn show(&self, sweep: &Sweep) -> anyhow::Result<()> {
+        if self.json {
+            return output::print_json(sweep);
+        }
+        let (state, counts) = (output::sweep_state(sweep.state), counts(sweep));
+        output::line(format_args!("{}: {state}, {counts}", sweep.name));
+        Ok(())
     }
 }
 
@@ -61,8 +75,7 @@ impl Pause {
             let (mut client, request) = (client.clone(), request.clone());
             async move { client.pause_sweep(request).await }
         });
-        show(&paused.await?);
-        Ok(())
+        self.target.show(&paused.await?)
     }
 }
 
@@ -84,8 +97,7 @@ impl Resume {
             let (mut client, request) = (client.clone(), request.clone());
             async move { client.resume_sweep(request).await }
         });
-        show(&resumed.await?);
-        Ok(())
+        self.target.show(&resumed.await?)
     }
 }
 
@@ -169,8 +181,7 @@ impl Update {
             let (mut client, request) = (client.clone(), request.clone());
             async move { client.update_sweep(request).await }
         });
-        show(&updated.await?);
-        Ok(())
+        self.target.show(&updated.await?)
     }
 }
 
@@ -206,12 +217,12 @@ impl Extend {
             async move { client.extend_sweep(request).await }
         });
         let sweep = extended.await?;
-        if request.validate_only {
-            output::line(format_args!("valid: {} in all", counts(&sweep)));
-            sweep.preview.iter().for_each(output::preview);
-        } else {
-            show(&sweep);
+        // As JSON the sweep holds its preview.
+        if self.target.json || !request.validate_only {
+            return self.target.show(&sweep);
         }
+        output::line(format_args!("valid: {} in all", counts(&sweep)));
+        sweep.preview.iter().for_each(output::preview);
         Ok(())
     }
 }
@@ -233,12 +244,13 @@ impl Delete {
         };
         let deleted = client.delete_sweep(request).await;
         deleted.map_err(|status| connection::failure(&status))?;
-        output::line(format_args!("{}: deleted", self.target.name()));
+        let name = self.target.name();
+        if self.target.json {
+            // The answer is an empty message, which would not tell what is gone.
+            output::line(json!({ "name": name, "deleted": true }));
+        } else {
+            output::line(format_args!("{name}: deleted"));
+        }
         Ok(())
     }
-}
-
-fn show(sweep: &Sweep) {
-    let state = output::sweep_state(sweep.state);
-    output::line(format_args!("{}: {state}, {}", sweep.name, counts(sweep)));
 }

@@ -1,8 +1,9 @@
 //! `temper admin after-restore`.
 
 use anyhow::Context as _;
+use serde_json::json;
 use temper_service::database::Database;
-use temper_store::{Actor, Store};
+use temper_store::{Actor, Restored, Store};
 
 use crate::output;
 
@@ -14,6 +15,9 @@ const COMMAND: &str = "temper admin after-restore";
 pub struct Args {
     #[command(flatten)]
     database: Database,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Makes a database that was restored from a dump fit for use. Brings the tables up to date first.
@@ -24,9 +28,13 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     store.migrate().await?;
     let restored = store.restore_settle(&Actor::at_database(COMMAND)).await?;
     store.close().await;
-    output::line(format_args!(
-        "{} leases of the dump's moment are given back; fences go on above {}",
-        restored.released, restored.fence
-    ));
+    let Restored { released, fence } = restored;
+    if args.json {
+        output::line(json!({ "released": released, "fence": fence }));
+    } else {
+        output::line(format_args!(
+            "{released} leases of the dump's moment are given back; fences go on above {fence}"
+        ));
+    }
     Ok(())
 }

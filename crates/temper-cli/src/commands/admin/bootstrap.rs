@@ -1,9 +1,16 @@
 //! `temper admin bootstrap`.
 
+use std::time::SystemTime;
+
 use anyhow::Context as _;
+use serde_json::json;
 use temper_core::access::{self, Standing};
+use temper_proto::{
+    TokenName,
+    v1::{self, Token},
+};
 use temper_service::{access::Secret, database::Database};
-use temper_store::{Actor, NewToken, Store};
+use temper_store::{Actor, NewToken, Store, TokenRow};
 
 use super::{Role, Wishes};
 use crate::output;
@@ -46,7 +53,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         let standing = store.token_standing(&secret.digest()).await?;
         store.close().await;
         accept(&standing, args.role.into())?;
-        output::line("the file holds a good token already");
+        tell_kept(&args.wishes);
         return Ok(());
     }
     let secret = Secret::generate().context("the system gives no random bytes")?;
@@ -61,8 +68,37 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         .token_create(&Actor::at_database(COMMAND), token)
         .await?;
     store.close().await;
-    let what = format!("tokens/{} `{}`, role {}", made.id, made.name, made.role);
-    args.wishes.hand_over(&secret, &what)
+    args.wishes.hand_over(&secret, encode(made))
+}
+
+fn tell_kept(wishes: &Wishes) {
+    if wishes.json {
+        let path = wishes.output.as_ref();
+        let path = path.map(|path| path.display().to_string());
+        output::line(json!({ "path": path, "made": false }));
+    } else {
+        output::line("the file holds a good token already");
+    }
+}
+
+/// The token as coordinators tell of it.
+fn encode(made: TokenRow) -> Token {
+    Token {
+        name: TokenName(made.id).to_string(),
+        display_name: made.name,
+        role: v1::Role::from(made.role).into(),
+        owner: made.owner,
+        create_time: Some(timestamp(made.created_at)),
+        created_by: made.created_by,
+        expire_time: made.expires_at.map(timestamp),
+        revoke_time: made.revoked_at.map(timestamp),
+        last_use_time: made.last_used_at.map(timestamp),
+    }
+}
+
+fn timestamp(time: impl Into<SystemTime>) -> prost_types::Timestamp {
+    let time: SystemTime = time.into();
+    time.into()
 }
 
 /// Whether the token that is there will do. What was revoked is not made anew unasked.

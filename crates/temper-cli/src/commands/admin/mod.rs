@@ -10,6 +10,7 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::Context as _;
 use clap::{Subcommand, ValueEnum};
 use temper_core::access;
+use temper_proto::v1::{CreateTokenResponse, Token};
 use temper_service::{access::Secret, arguments, client};
 
 use crate::{output, secret};
@@ -79,17 +80,39 @@ struct Wishes {
     /// Write the secret into this new file, which its owner alone can read, instead of showing it
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Print JSON, with the secret unless it goes into a file
+    #[arg(long)]
+    json: bool,
 }
 
 impl Wishes {
     /// Hands the secret over, the only time that it is seen.
-    fn hand_over(&self, secret: &Secret, what: &str) -> anyhow::Result<()> {
-        eprintln!("{what}; the secret is not shown again");
-        let Some(path) = &self.output else {
+    fn hand_over(&self, secret: &Secret, token: Token) -> anyhow::Result<()> {
+        let (name, role) = (&token.display_name, output::role(token.role));
+        eprintln!(
+            "{} `{name}`, role {role}; the secret is not shown again",
+            token.name
+        );
+        if let Some(path) = &self.output {
+            secret::write_new(path, secret)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        if self.json {
+            return output::print_json(&self.answer(secret, token));
+        }
+        if self.output.is_none() {
             output::line(secret.reveal());
-            return Ok(());
-        };
-        secret::write_new(path, secret).with_context(|| format!("cannot write {}", path.display()))
+        }
+        Ok(())
+    }
+
+    /// What was made, for JSON. A secret that goes into a file is not shown beside it.
+    fn answer(&self, secret: &Secret, token: Token) -> CreateTokenResponse {
+        let shown = self.output.is_none().then(|| secret.reveal().to_owned());
+        CreateTokenResponse {
+            token: Some(token),
+            secret: shown.unwrap_or_default(),
+        }
     }
 
     /// The token that the file holds already; none where there is no file.

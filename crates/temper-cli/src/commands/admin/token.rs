@@ -53,6 +53,9 @@ struct Revoke {
     /// The token: `temper admin token list` shows them
     #[arg(value_parser = names::token)]
     token: TokenName,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     coordinator: Coordinator,
 }
@@ -78,10 +81,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 async fn create(args: Create) -> anyhow::Result<()> {
     args.wishes.check()?;
     let mut client = args.coordinator.admin().await?;
-    let role = access::Role::from(args.role);
     let request = CreateTokenRequest {
         display_name: args.name,
-        role: v1::Role::from(role).into(),
+        role: v1::Role::from(access::Role::from(args.role)).into(),
         owner: args.wishes.owner.clone().unwrap_or_default(),
         lifetime: args
             .wishes
@@ -95,8 +97,7 @@ async fn create(args: Create) -> anyhow::Result<()> {
         .map_err(|status| connection::failure(&status))?
         .into_inner();
     let token = made.token.unwrap_or_default();
-    let what = format!("{} `{}`, role {role}", token.name, token.display_name);
-    args.wishes.hand_over(&made.secret.parse()?, &what)
+    args.wishes.hand_over(&made.secret.parse()?, token)
 }
 
 async fn revoke(args: Revoke) -> anyhow::Result<()> {
@@ -106,6 +107,9 @@ async fn revoke(args: Revoke) -> anyhow::Result<()> {
         async move { client.revoke_token(RevokeTokenRequest { name }).await }
     })
     .await?;
+    if args.json {
+        return output::print_json(&token);
+    }
     output::line(format_args!("{}: {}", token.name, state(&token)));
     Ok(())
 }

@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use clap::ValueEnum;
 use futures::{Stream, TryStreamExt as _};
+use serde_json::json;
 use temper_proto::{
     SweepName,
     v1::{ExportFormat, ExportKind, ExportRequest, ExportResponse, export_response::Part},
@@ -38,6 +39,9 @@ pub struct Args {
     /// Replace the file if it exists
     #[arg(long, requires = "output")]
     force: bool,
+    /// Print as JSON which file was written; the rows themselves are JSON by --format
+    #[arg(long, requires = "output")]
+    json: bool,
     #[command(flatten)]
     results: Results,
 }
@@ -94,7 +98,12 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     })?;
     std::fs::rename(&part, path)
         .with_context(|| format!("cannot rename {} to {}", part.display(), path.display()))?;
-    output::line(format_args!("{}  {size} bytes", path.display()));
+    let path = path.display();
+    if args.json {
+        output::line(json!({ "path": path.to_string(), "bytes": size }));
+    } else {
+        output::line(format_args!("{path}  {size} bytes"));
+    }
     Ok(())
 }
 
@@ -224,5 +233,14 @@ mod tests {
         assert!(exported.args.command.is_some() && exported.args.sweep.is_none());
         assert!(Line::try_parse_from(["results"]).is_err());
         assert!(Line::try_parse_from(["results", "--json", "export", &sweep]).is_err());
+    }
+
+    #[test]
+    fn json_tells_of_a_file_and_never_stands_among_the_rows() {
+        let sweep = format!("sweeps/{}", uuid::Uuid::nil());
+        let rows = ["results", "export", &sweep, "--json"];
+        assert!(Line::try_parse_from(rows).is_err());
+        let file = ["results", "export", &sweep, "--json", "-o", "rows.csv"];
+        assert!(Line::try_parse_from(file).is_ok());
     }
 }

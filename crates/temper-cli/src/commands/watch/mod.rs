@@ -125,10 +125,7 @@ impl View {
     fn show(&mut self, change: &WatchSweepResponse) {
         self.noted = false;
         if self.json {
-            match progress::json(change) {
-                Ok(line) => output::line(line),
-                Err(error) => eprintln!("{error:#}"),
-            }
+            output::print_json_line(change);
             return;
         }
         let lines = self.progress.take(change);

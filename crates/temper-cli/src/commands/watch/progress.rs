@@ -36,12 +36,6 @@ impl Progress {
     }
 }
 
-/// A change as one line of JSON.
-pub fn json(change: &WatchSweepResponse) -> anyhow::Result<String> {
-    let value: serde_json::Value = serde_json::from_str(&temper_proto::to_json(change)?)?;
-    Ok(value.to_string())
-}
-
 /// Where the whole sweep stands, `3 of 8 cells, 7 of 16 jobs`.
 pub fn summary(sweep: &Sweep) -> String {
     let jobs = sweep.jobs.unwrap_or_default();
@@ -181,7 +175,7 @@ mod tests {
 
     #[test]
     fn change_is_one_line_of_json() {
-        let line = json(&change(vec![job(1, JobState::Leased, 1)])).unwrap();
+        let line = output::json_line(&change(vec![job(1, JobState::Leased, 1)])).unwrap();
         assert!(!line.contains('\n'));
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["jobs"][0]["epochsDone"], 1);
