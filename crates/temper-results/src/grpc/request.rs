@@ -58,10 +58,15 @@ impl Asked {
         })
     }
 
-    /// The cells.
+    /// The cells; that there are none is refused: values may be on the axes, and all that has them be
+    /// left out by the sweep's rules.
     pub async fn curves(&self, results: &Results) -> Result<Vec<CellCurve>, Status> {
         let curves = results.store.sweep_curves(self.sweep, &self.filter).await;
-        curves.map_err(refused)
+        let curves = curves.map_err(refused)?;
+        if curves.is_empty() {
+            return Err(status::bad_field("cells", "no cell of the sweep matches"));
+        }
+        Ok(curves)
     }
 }
 

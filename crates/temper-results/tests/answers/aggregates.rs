@@ -327,3 +327,34 @@ async fn schedules_are_compared_over_pairs_at_each_target() -> Result<()> {
     assert_eq!(fields(&refused), ["group_by[0]"]);
     Ok(())
 }
+
+/// Values that are on the axes, and no cell that has them all.
+#[tokio::test]
+async fn group_of_no_cells_is_refused_by_its_field() -> Result<()> {
+    const SPEC: &str = r#"{"models": ["vit-base"], "datasets": ["cub200"],
+        "schedules": [{"fixed": {}}, {"twoHinge": {}}], "targetEpsilons": ["4/255", "8/255"],
+        "seeds": [0], "exclude": [{"schedules": ["fixed"], "targetEpsilons": ["8/255"]}],
+        "training": {"epochs": 4}, "evaluations": [{"samples": 100}]}"#;
+    let mut system = System::start(|_| false).await?;
+    let sweep = crate::lab::submit(system.database.store(), SPEC).await?;
+    let sweep = format!("sweeps/{sweep}");
+    let cells = Some(CellMatch {
+        schedules: vec!["fixed".into()],
+        target_epsilons: vec!["8/255".into()],
+        ..Default::default()
+    });
+    let aggregate = AggregateCurvesRequest {
+        sweep: sweep.clone(),
+        cells: cells.clone(),
+        ..Default::default()
+    };
+    let refused = system.client.aggregate_curves(aggregate).await.unwrap_err();
+    assert_eq!(fields(&refused), ["cells"]);
+    let robustness = ExpectedRobustnessRequest {
+        cells,
+        ..robustness(&sweep, point_mass("0"))
+    };
+    let refused = system.client.expected_robustness(robustness).await;
+    assert_eq!(fields(&refused.unwrap_err()), ["cells"]);
+    Ok(())
+}
