@@ -58,6 +58,17 @@ impl Site {
     /// # Errors
     /// When a program is not built, or does not come up.
     pub async fn start(lease: Duration) -> anyhow::Result<Self> {
+        Self::start_with(lease, &[]).await
+    }
+
+    /// The same with a coordinator that finds this in its environment too.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_with(
+        lease: Duration,
+        environment: &[(&str, String)],
+    ) -> anyhow::Result<Self> {
         // PostgreSQL's user must be able to enter.
         let folder = tempfile::Builder::new()
             .prefix("temper-site-")
@@ -80,6 +91,9 @@ impl Site {
         command.arg("--object-store");
         command.arg(format!("file://{}", objects.display()));
         command.env("TEMPER_DATABASE_URL", postgres.url());
+        for (name, value) in environment {
+            command.env(name, value);
+        }
         let log = folder.path().join("coordinator.log");
         let coordinator = processes::launch(command, folder.path(), &log)?;
         let mut site = Self {
@@ -111,6 +125,12 @@ impl Site {
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// URL of the database, for another process that reads it.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        self.postgres.url()
     }
 
     /// Submits a sweep; says its name.

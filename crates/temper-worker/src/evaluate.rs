@@ -66,7 +66,7 @@ struct Reporter {
     switch: Switch,
     last: Instant,
     checkpoints: mpsc::Sender<Interim>,
-    /// Pairs that are counted; none before the first look.
+    /// Pairs that are counted; none before the first look at a measurement that is resumed.
     seen: Option<u64>,
 }
 
@@ -136,7 +136,7 @@ async fn measure(
         switch: switch.clone(),
         last: Instant::now(),
         checkpoints,
-        seen: None,
+        seen: resume.is_none().then_some(0),
     };
     let (measurement, device) = (Arc::clone(measurement), host.device);
     let outcome = host.engine.run(move || {

@@ -1,61 +1,26 @@
 //! A sweep's trace, as a collector sees it.
 
-use std::sync::{Mutex, PoisonError};
-
 use anyhow::{Context as _, ensure};
-use opentelemetry_proto::tonic::{
-    collector::trace::v1::{
-        ExportTraceServiceRequest, ExportTraceServiceResponse,
-        trace_service_server::{TraceService, TraceServiceServer},
-    },
-    trace::v1::Span,
-};
 use temper_core::trace::TraceParent;
 use temper_proto::v1::{self, sweep_service_client::SweepServiceClient};
-use temper_service::telemetry::{self, LogFormat, Telemetry};
-use tokio::{net::TcpListener, sync::mpsc};
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status};
+use temper_service::{
+    telemetry::{self, LogFormat, Telemetry},
+    testing::Collector,
+};
+use tonic::Request;
 
 use crate::house::{Hand, House, request};
 
-/// Takes spans.
-struct Collector(Mutex<mpsc::UnboundedSender<Span>>);
-
-#[tonic::async_trait]
-impl TraceService for Collector {
-    async fn export(
-        &self,
-        request: Request<ExportTraceServiceRequest>,
-    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        let resources = request.into_inner().resource_spans;
-        let scopes = resources.into_iter().flat_map(|spans| spans.scope_spans);
-        for span in scopes.flat_map(|scope| scope.spans) {
-            // A test that is over does not listen.
-            let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let _over = sender.send(span);
-        }
-        Ok(Response::new(ExportTraceServiceResponse::default()))
-    }
-}
-
 /// Starts a collector and has this process send its spans there.
-async fn collect() -> anyhow::Result<mpsc::UnboundedReceiver<Span>> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let endpoint = format!("http://{}", listener.local_addr()?);
-    let (sender, spans) = mpsc::unbounded_channel();
-    let collector = TraceServiceServer::new(Collector(Mutex::new(sender)));
-    let serving = tonic::transport::Server::builder()
-        .add_service(collector)
-        .serve_with_incoming(TcpListenerStream::new(listener));
-    tokio::spawn(serving);
+async fn collect() -> anyhow::Result<Collector> {
+    let collector = Collector::start().await?;
     Telemetry {
         log: "warn".to_owned(),
         log_format: LogFormat::Json,
-        otlp: Some(endpoint),
+        otlp: Some(collector.endpoint().to_owned()),
     }
     .init()?;
-    Ok(spans)
+    Ok(collector)
 }
 
 /// The call that a traced client makes.
@@ -77,7 +42,7 @@ fn within<T>(message: T, traceparent: &str) -> anyhow::Result<Request<T>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_trace_leads_from_create_sweep_through_lease_to_complete() -> anyhow::Result<()> {
-    let mut spans = collect().await?;
+    let mut collector = collect().await?;
     let house = House::open().await?;
     let client = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let trace: TraceParent = client.parse()?;
@@ -106,10 +71,7 @@ async fn one_trace_leads_from_create_sweep_through_lease_to_complete() -> anyhow
     house.close().await?;
     tokio::task::spawn_blocking(telemetry::flush).await?;
 
-    let mut told = Vec::new();
-    while let Ok(span) = spans.try_recv() {
-        told.push(span);
-    }
+    let told = collector.told();
     let find = |name: &str| {
         let mut found = told.iter().filter(|span| span.name == name);
         let names: Vec<_> = told.iter().map(|span| &span.name).collect();

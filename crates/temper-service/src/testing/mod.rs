@@ -1,6 +1,8 @@
 //! Requests that nobody means, and what may be answered to them: for tests of whatever serves
-//! `temper.v1`. All of it is a function of a seed; nothing here knows a service.
+//! `temper.v1`. All of it is a function of a seed; nothing here knows a service. Beside them who takes what
+//! a process tells of itself: a collector of spans, and a reader of metrics.
 
+mod collector;
 mod message;
 mod mutation;
 mod panics;
@@ -20,12 +22,15 @@ use prost::Message as _;
 use prost_reflect::MessageDescriptor;
 
 pub use self::{
+    collector::{Collector, Span},
     message::{Wildness, Words, message},
     panics::Panics,
     plan::Plan,
     scrape::{scrape, value},
     wire::{Answer, Method, call, methods, objection},
 };
+/// What every server tells of its calls, to be held against what is written of it.
+pub use crate::metrics::calls::METRICS as CALLS;
 
 /// Bytes of a request as a failure shows them.
 const SHOWN: usize = 400;
